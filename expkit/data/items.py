@@ -1,0 +1,42 @@
+"""What a data source gives: `Data`, made of `Images` that are read one by one."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+UNLABELLED = -1
+
+
+class Images(Protocol):
+    """A list of images that are read on demand, with their labels; cheap to hand to worker processes."""
+
+    labels: NDArray[np.int64]
+    """One class index an image, UNLABELLED where none is known."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What a person calls the image: its path below the root, or its row."""
+        ...
+
+    def read(self, index: int, size: int | None = None) -> Image.Image:
+        """The image, RGB and upright; it may be decoded smaller, but no side below `size` pixels for that."""
+        ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """The images of an experiment: what it trains on, is validated on and, where there is a test set, tested on."""
+
+    train: Images
+    valid: Images
+    test: Images | None
+    classes: tuple[str, ...]
+    """Class names in the order of the labels."""
+    fingerprint: str
+    """Sixteen hex digits that change when an image, a label or a split does."""
