@@ -1,0 +1,100 @@
+"""`Classifier`: pixels in, logits out; a body that may be pretrained and a head that is new."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from expkit.errors import first_ten
+from expkit.model.head import pool_and_head
+from expkit.model.options import Options
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """Layers that train alike: with one learning rate, frozen or free together."""
+
+    name: str
+    modules: tuple[nn.Module, ...]
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of all modules of the group."""
+        for module in self.modules:
+            yield from module.parameters()
+
+
+class Classifier(nn.Module):
+    """Images to logits: normalize, `body` (images -> feature map), `pool` (-> vectors), `head` (-> logits).
+
+    `layer_groups` lists the layers from the earliest to the head; each parameter lies in exactly one group.
+    `mean` and `std` (three numbers each, on a scale of 0 to 1) move with the module and stay out of its state_dict.
+    """
+
+    mean: Tensor
+    std: Tensor
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(
+        self,
+        body: nn.Module,
+        pool: nn.Module,
+        head: nn.Module,
+        *,
+        body_groups: Sequence[LayerGroup],
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.pool = pool
+        self.head = head
+        self.layer_groups = [*body_groups, LayerGroup("head", (head,))]
+        check_groups(self)
+        mean64, std64 = (torch.tensor(values, dtype=torch.float64).view(1, 3, 1, 1) for values in (mean, std))
+        self.register_buffer("mean", mean64.float(), persistent=False)
+        self.register_buffer("std", std64.float(), persistent=False)
+        self.register_buffer("scale", (1 / (255 * std64)).float(), persistent=False)
+        self.register_buffer("shift", (-mean64 / std64).float(), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, float32, N x C, of images N x 3 x H x W with pixels from 0 to 255 (uint8 or float)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits.float()
+
+    def features(self, images: Tensor) -> Tensor:
+        """Vectors N x D that the head reads: what is worth keeping when the body is frozen."""
+        vectors: Tensor = self.pool(self.body(self.normalize(images)))
+        return vectors
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """(images / 255 - mean) / std in one pass over the pixels, as one multiply-add that also converts uint8.
+
+        The memory format is kept. Rounding to bfloat16 is left to the first convolution: done here in the same
+        pass it was slower on the CPU, and less exact.
+        """
+        return torch.addcmul(self.shift, images, self.scale)
+
+
+def check_groups(model: Classifier) -> None:
+    """Raise ValueError unless each parameter of `model` lies in exactly one layer group."""
+    owners: dict[int, list[str]] = {}
+    for group in model.layer_groups:
+        for parameter in group.parameters():
+            owners.setdefault(id(parameter), []).append(group.name)
+    problems = [
+        f"{name} is in {' and '.join(found) or 'none'}"
+        for name, parameter in model.named_parameters()
+        if len(found := owners.get(id(parameter), [])) != 1
+    ]
+    if problems:
+        raise ValueError(f"{len(problems)} parameters are not in exactly one layer group:\n{first_ten(problems)}")
+
+
+def with_new_head(
+    body: nn.Module, channels: int, classes: int, *, body_groups: Sequence[LayerGroup], options: Options
+) -> Classifier:
+    """A classifier of `classes` classes on a body whose feature map has `channels` channels."""
+    pool, head = pool_and_head(channels, classes, options)
+    return Classifier(body, pool, head, body_groups=body_groups, mean=options.mean, std=options.std)

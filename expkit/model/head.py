@@ -1,0 +1,90 @@
+"""The new part of a classifier: pooling (feature map -> vector) and the head proper (vector -> logits)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from expkit.errors import UserError
+from expkit.model.options import Options, PoolName
+
+
+class Pool(nn.Module):
+    """Pool a feature map N x D x H x W to vectors: N x D by "avg" or "max", N x 2D by "concat".
+
+    "concat" puts the maximum first, then the average, as fastai's AdaptiveConcatPool2d does.
+    """
+
+    def __init__(self, kind: PoolName) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, feature_map: Tensor) -> Tensor:
+        """Vectors N x D or N x 2D of a feature map N x D x H x W."""
+        pooled = []
+        if self.kind != "avg":
+            pooled.append(F.adaptive_max_pool2d(feature_map, 1).flatten(1))
+        if self.kind != "max":
+            pooled.append(F.adaptive_avg_pool2d(feature_map, 1).flatten(1))
+        return torch.cat(pooled, 1) if len(pooled) > 1 else pooled[0]
+
+    def extra_repr(self) -> str:
+        """What stands in the brackets when the module is printed."""
+        return self.kind
+
+
+def pool_and_head(channels: int, classes: int, options: Options) -> tuple[Pool, nn.Sequential]:
+    """The pooling and the head for a body whose feature map has `channels` channels."""
+    kind = options.pool or ("concat" if options.head == "concat" else "avg")
+    return Pool(kind), vector_head(2 * channels if kind == "concat" else channels, classes, options)
+
+
+def vector_head(features: int, classes: int, options: Options) -> nn.Sequential:
+    """The head on vectors N x `features`: the layers of "concat" (fastai's create_head) or one linear layer.
+
+    Linear weights start from He's normal distribution (kaiming_normal), biases from 0, as in fastai.
+    Raises UserError if the number of dropout shares is not that of the linear layers.
+    """
+    sizes = [features, options.hidden, classes] if options.head == "concat" else [features, classes]
+    shares = dropout_shares(options, len(sizes) - 1)
+    head = concat_head(sizes, shares) if options.head == "concat" else linear_head(sizes, shares)
+    for module in head:
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return head
+
+
+def concat_head(sizes: Sequence[int], dropout: Sequence[float]) -> nn.Sequential:
+    """Batch norm, dropout, linear, ReLU, batch norm, dropout, linear; no bias before a batch norm."""
+    features, hidden, classes = sizes
+    return nn.Sequential(
+        nn.BatchNorm1d(features),
+        nn.Dropout(dropout[0]),
+        nn.Linear(features, hidden, bias=False),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(hidden),
+        nn.Dropout(dropout[1]),
+        nn.Linear(hidden, classes),
+    )
+
+
+def linear_head(sizes: Sequence[int], dropout: Sequence[float]) -> nn.Sequential:
+    """Dropout and one linear layer."""
+    features, classes = sizes
+    return nn.Sequential(nn.Dropout(dropout[0]), nn.Linear(features, classes))
+
+
+def dropout_shares(options: Options, layers: int) -> Sequence[float]:
+    """One dropout share for each linear layer of the head."""
+    shares = options.dropout
+    if shares is None:
+        return (0.25, 0.5) if options.head == "concat" else (0.0,)
+    if len(shares) != layers:
+        raise UserError(
+            f"model.dropout must have one share for each linear layer, which is {layers} with "
+            f"model.head={options.head}, got {list(shares)}"
+        )
+    return shares

@@ -1,0 +1,66 @@
+"""ResNets of torchvision cut before their pooling, with its published weights."""
+
+from collections import OrderedDict
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from expkit.check import nearest
+from expkit.errors import UserError
+from expkit.model.classifier import Classifier, LayerGroup, with_new_head
+from expkit.model.options import Options
+from expkit.model.weights import fit_weights, read_weights
+
+CUT = ("avgpool", "fc")
+"""Children of torchvision's ResNet that the pool and the head replace."""
+
+
+def torchvision_resnet(name: str, classes: int, options: Options) -> Classifier:
+    """The ResNet `name` with a new head; see `expkit.model.resnet18` for the options."""
+    whole = models.get_model(name, weights=None)
+    body = nn.Sequential(OrderedDict((child, layer) for child, layer in whole.named_children() if child not in CUT))
+    model = with_new_head(body, whole.fc.in_features, classes, body_groups=resnet_groups(body), options=options)
+    if options.weights is not None:
+        found = named_weights(name, options.weights)
+        fit_weights(model, found, source=options.weights, classifier=("fc",), part=options.weights_part)
+    return model
+
+
+def resnet_groups(body: nn.Sequential) -> list[LayerGroup]:
+    """The two layer groups of a ResNet's body: the children up to layer2, and layer3 with layer4."""
+    late = ("layer3", "layer4")
+    layers = dict(body.named_children())
+    return [
+        LayerGroup("stem to layer2", tuple(layer for child, layer in layers.items() if child not in late)),
+        LayerGroup("layer3 and layer4", tuple(layers[child] for child in late)),
+    ]
+
+
+def named_weights(architecture: str, weights: str) -> dict[str, Tensor]:
+    """The weights that `weights` names: torchvision's, by the name of its enum, or a file's."""
+    known = models.get_model_weights(architecture).__members__
+    if weights in known:
+        return download(f"{weights} of {architecture}", known[weights].url)
+    if not Path(weights).is_file():
+        hint = nearest(weights, known)
+        raise UserError(
+            f"model.weights must be a file or a name of torchvision's {architecture}, got {weights!r}; {hint}"
+        )
+    return read_weights(weights)
+
+
+def download(what: str, url: str) -> dict[str, Tensor]:
+    """The state dict at `url`, kept in torch's hub folder and checked against the hash in its name."""
+    try:
+        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=True, weights_only=True
+        )
+    except (URLError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"model.weights: {what} could not be downloaded ({error}); fetch {url} on a machine with a connection "
+            "and give the file's path instead: model.weights=FILE"
+        ) from error
+    return state

@@ -1,0 +1,165 @@
+"""Weights of a classifier: read from a file without running code, fitted layer by layer, written as safetensors."""
+
+import logging
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from expkit.errors import UserError, first_ten
+from expkit.model.classifier import Classifier
+from expkit.model.options import WeightsPart
+
+log = logging.getLogger("expkit.model")
+
+Weights = Mapping[str, Tensor]
+
+RESNETS: dict[tuple[tuple[int, ...], int], str] = {
+    ((2, 2, 2, 2), 2): "resnet18",
+    ((3, 4, 6, 3), 2): "resnet34",
+    ((3, 4, 6, 3), 3): "resnet50",
+    ((3, 4, 23, 3), 3): "resnet101",
+    ((3, 8, 36, 3), 3): "resnet152",
+}
+"""Depths by the number of blocks in each of the four layers and of convolutions in a block."""
+
+
+def save_weights(model: Classifier, path: str | Path) -> None:
+    """Write the whole state of `model` as safetensors (which want plain contiguous tensors, so channels_last goes)."""
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+
+
+def load_weights(
+    model: Classifier, path: str | Path, *, classifier: Sequence[str] = (), part: WeightsPart = "all"
+) -> None:
+    """Load a file of weights into `model`: see `read_weights` for its forms and `fit_weights` for what must match."""
+    fit_weights(model, read_weights(path), source=str(path), classifier=classifier, part=part)
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or of a file of `torch.save` (.pt, .pth), on the CPU.
+
+    A state dict kept under the key "state_dict" or "model" is found, and the prefix "module." of DataParallel removed.
+    Raises UserError if the file is missing, damaged, holds anything that could run code, or no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"model.weights: there is no file {path}")
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    found = read_torch(path)
+    for key in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
+    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        raise UserError(f"model.weights: {path} holds no state dict; save one by torch.save(model.state_dict(), FILE)")
+    prefix = "module." if all(name.startswith("module.") for name in found) else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file."""
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"model.weights: {path} is no readable safetensors file ({error})") from error
+    return tensors
+
+
+def read_torch(path: Path) -> object:
+    """What `torch.save` wrote, if it is made of tensors and plain containers only."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" not in str(error):
+            raise UserError(f"model.weights: {path} is damaged or no file of torch.save") from error
+        raise UserError(
+            f"model.weights: {path} is refused because it holds more than tensors, and unpickling that could run code; "
+            "where you trust it, load it yourself and save its state_dict() by torch.save or as safetensors"
+        ) from error
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise UserError(f"model.weights: {path} is damaged or no file of torch.save") from error
+
+
+def fit_weights(
+    model: Classifier,
+    weights: Weights,
+    *,
+    source: str,
+    classifier: Sequence[str] = (),
+    part: WeightsPart = "all",
+) -> None:
+    """Load `weights` into the whole of `model` if expkit wrote them, or into its body if they are a backbone's.
+
+    `source` names the weights in messages. `classifier` lists the modules that classify in the foreign backbone
+    ("fc"): they alone may be left unused, which is logged. `part` "body" leaves the head of an expkit file out, too.
+    Raises UserError naming the layers that are missing, left over or of another shape.
+    """
+    own = all(name.startswith(("body.", "head.")) for name in weights)
+    prefixes = ("head.",) if own and part == "body" else () if own else tuple(f"{name}." for name in classifier)
+    used = {name: tensor for name, tensor in weights.items() if not name.startswith(prefixes)}
+    target = model if own and part == "all" else model.body
+    if own and part == "body":
+        used = {name.removeprefix("body."): tensor for name, tensor in used.items()}
+    check_fit(target.state_dict(), used, source)
+    # Files older than `num_batches_tracked` lack it; all other names were checked above.
+    target.load_state_dict(used, strict=False)
+    if len(used) < len(weights):
+        left_out = [name for name in weights if name.startswith(prefixes)]
+        log.info("%s: left out %s, since the head is new", source, ", ".join(left_out))
+
+
+def check_fit(wanted: Weights, found: Weights, source: str) -> None:
+    """Raise UserError, naming the layers, unless `found` has the names and shapes of `wanted`."""
+    missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
+    problems = [
+        *(f"{name} is {shape(found[name])} in the file, {shape(wanted[name])} in the model" for name in found
+          if name in wanted and found[name].shape != wanted[name].shape),
+        *(f"{name} {shape(wanted[name])} is missing in the file" for name in missing),
+        *(f"{name} {shape(found[name])} is not in the model" for name in found if name not in wanted),
+    ]  # fmt: skip
+    if problems:
+        raise UserError(
+            f"model.weights: {source} does not fit the model, {len(problems)} tensors differ:\n{first_ten(problems)}\n"
+            + advice(wanted, found)
+        )
+
+
+def advice(wanted: Weights, found: Weights) -> str:
+    """What the user can do about weights that do not fit, from what they seem to be."""
+    differing = [name for name in wanted.keys() | found.keys() if shape(wanted.get(name)) != shape(found.get(name))]
+    if all(name.startswith("head.") for name in differing):
+        return (
+            f"Only the head differs (the file's gives {outputs(found)} classes, the model's {outputs(wanted)}): "
+            "set model.weights_part=body to take the body alone, or the same model.head and model.hidden"
+        )
+    return (
+        f"The file looks like {architecture(found)}, the model like {architecture(wanted)}: "
+        "choose that model, or weights of this one"
+    )
+
+
+def outputs(weights: Weights) -> int:
+    """The number of classes: rows of the last matrix of the head."""
+    return [len(tensor) for name, tensor in weights.items() if name.startswith("head.") and tensor.ndim == 2][-1]
+
+
+def architecture(weights: Weights) -> str:
+    """The kind of network that has these tensors, as far as their names tell."""
+    blocks = [re.search(r"(?:^|\.)layer([1-4])\.(\d+)\.conv(\d)\.", name) for name in weights]
+    found = [(int(m[1]), int(m[2]), int(m[3])) for m in blocks if m]
+    depths = tuple(1 + max((block for layer, block, _ in found if layer == want), default=-1) for want in range(1, 5))
+    name = RESNETS.get((depths, max((conv for *_, conv in found), default=0)))
+    if name is None:
+        return f"another network, of {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...)"
+    return f"x{name}" if any("stem." in key for key in weights) else name
+
+
+def shape(tensor: Tensor | None) -> str:
+    """The shape of a tensor as people write it: 64x3x7x7."""
+    return "nothing" if tensor is None else "x".join(map(str, tensor.shape)) or "one number"
