@@ -1,0 +1,242 @@
+"""Batches: images in memory by plain indexing, image files through worker processes.
+
+The order of epoch e is drawn from (seed, e) and the augmentation of an item from (seed, e, index). So a stream of
+batches is the same on any number of workers, and one that starts at a later batch is the tail of the whole.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from expkit.augment import Transforms
+from expkit.data.items import Images
+from expkit.errors import UserError
+from expkit.randomness import seed_of
+
+MEMORY = 1 << 30
+"""Most bytes of transformed images that are kept in memory."""
+
+
+class Batch(NamedTuple):
+    """What a model is trained on in one step."""
+
+    images: Tensor
+    """uint8, N x 3 x H x W in channels_last memory format; or float features, N x D."""
+    labels: Tensor
+    """int64, N."""
+
+
+Key = tuple[int, int]
+"""(epoch, index) of an item."""
+Packed = tuple[Tensor | str, Tensor]
+"""What a worker sends: pixels N x H x W x 3, or what is wrong with an image; and labels."""
+
+
+def batches_of(items: int, batch_size: int, train: bool) -> int:
+    """How many batches an epoch has; in training a partial last one counts only where it is the only one."""
+    return max(items // batch_size, min(items, 1)) if train else -(-items // batch_size)
+
+
+def order(items: int, seed: int, epoch: int) -> Tensor:
+    """The permutation in which training sees the items in `epoch` (from 0)."""
+    return torch.randperm(items, generator=torch.Generator().manual_seed(seed_of(seed, "order", epoch)))
+
+
+class TensorLoader:
+    """Batches of tensors in memory (or memory-mapped): float features N x D, or uint8 pixels N x H x W x 3."""
+
+    def __init__(self, images: Tensor, labels: Tensor, *, batch_size: int, seed: int, train: bool) -> None:
+        self.images, self.labels = images, labels
+        self.batch_size, self.seed = batch_size, seed
+        self.batches = batches_of(len(labels), batch_size, train)
+
+    def stream(self, epoch: int, batch: int, epochs: int) -> Iterator[Batch]:
+        """Training batches from `batch` of `epoch` to the end of epoch `epochs` - 1, all counted from 0."""
+        for now in range(epoch, epochs):
+            indices = torch.split(order(len(self.labels), self.seed, now), self.batch_size)
+            for chosen in indices[batch if now == epoch else 0 : self.batches]:
+                yield Batch(as_channels(self.images.index_select(0, chosen)), self.labels.index_select(0, chosen))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Every item once, in order; the last batch may be short."""
+        for start in range(0, len(self.labels), self.batch_size):
+            end = start + self.batch_size
+            yield Batch(as_channels(self.images[start:end]), self.labels[start:end])
+
+    def close(self) -> None:
+        """Nothing to end; here so that both loaders are used alike."""
+
+
+def as_channels(images: Tensor) -> Tensor:
+    """N x H x W x 3 pixels seen as N x 3 x H x W without a copy, which makes them channels_last; features unchanged."""
+    return images.permute(0, 3, 1, 2) if images.ndim == 4 else images
+
+
+class ImageLoader:
+    """Batches of images that are read and transformed one by one, in `num_workers` processes or (0) in this one.
+
+    The workers run on across the ends of epochs, so that training does not wait for them after each validation.
+    `close`, or leaving the loader's `with` block, ends them for good.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        transforms: Transforms,
+        *,
+        batch_size: int,
+        seed: int,
+        train: bool,
+        num_workers: int,
+        pin_memory: bool = False,
+    ) -> None:
+        self.batches = batches_of(len(images), batch_size, train)
+        self.plan = Plan(len(images), batch_size, seed, train)
+        self.loader: DataLoader[Packed] = DataLoader(
+            Transformed(images, transforms, seed, train),
+            batch_sampler=self.plan,
+            num_workers=num_workers,
+            collate_fn=as_is,
+            worker_init_fn=leave_signals_to_parent,
+            persistent_workers=num_workers > 0,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # else each start draws from the global one
+        )
+        self.running: Iterator[Packed] | None = None
+
+    def stream(self, epoch: int, batch: int, epochs: int) -> Iterator[Batch]:
+        """Training batches from `batch` of `epoch` to the end of epoch `epochs` - 1, all counted from 0.
+
+        The first batch of a new stream ends an earlier one. Raises UserError where an image cannot be read.
+        """
+        return self.run(epoch * self.batches + batch, epochs * self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Every item once, in order; the last batch may be short. Raises UserError where an image cannot be read."""
+        return self.run(0, self.batches)
+
+    def run(self, start: int, stop: int) -> Iterator[Batch]:
+        """Batches `start` to `stop` - 1 of all epochs laid end to end."""
+        self.plan.start, self.plan.stop = start, stop
+        self.running = iter(self.loader)
+        for images, labels in self.running:
+            if isinstance(images, str):
+                raise UserError(images)
+            yield Batch(as_channels(images), labels)
+
+    def close(self) -> None:
+        """End the workers, in the middle of a stream too; the loader cannot be used again."""
+        running: Any = self.running
+        self.running = None
+        if not hasattr(running, "_workers"):
+            return
+        # DataLoader has no public way to end its workers while somebody may still hold its iterator.
+        running._shutdown_workers()
+        for worker in running._workers:
+            if worker.is_alive():
+                worker.kill()
+            worker.join()
+
+    def __enter__(self) -> "ImageLoader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class Plan(Sampler[list[Key]]):
+    """The batch sampler: the items of batches `start` to `stop` - 1 of all epochs laid end to end."""
+
+    def __init__(self, items: int, batch_size: int, seed: int, train: bool) -> None:
+        self.items, self.batch_size, self.seed, self.train = items, batch_size, seed, train
+        self.start = self.stop = 0
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        batches = batches_of(self.items, self.batch_size, self.train)
+        for position in range(self.start, self.stop):
+            epoch, batch = divmod(position, batches)
+            if batch == 0 or position == self.start:
+                indices = order(self.items, self.seed, epoch) if self.train else torch.arange(self.items)
+            first = batch * self.batch_size
+            yield [(epoch, index) for index in indices[first : first + self.batch_size].tolist()]
+
+
+class Transformed(Dataset[Packed]):
+    """What a worker does: the transformed images and labels of a list of (epoch, index)."""
+
+    def __init__(self, images: Images, transforms: Transforms, seed: int, train: bool) -> None:
+        self.images, self.transforms, self.seed, self.train = images, transforms, seed, train
+
+    def __getitems__(self, keys: list[Key]) -> Packed:
+        """uint8 N x H x W x 3 and int64 N; a user's mistake as its message, which a traceback would hide."""
+        try:
+            pixels = torch.stack([self.item(epoch, index) for epoch, index in keys])
+        except UserError as error:
+            return str(error), torch.empty(0)
+        return pixels, torch.from_numpy(self.images.labels[[index for _, index in keys]])
+
+    def item(self, epoch: int, index: int) -> Tensor:
+        """One image, transformed for training or validation."""
+        image = self.images.read(index, self.transforms.size)
+        if self.train:
+            return self.transforms.train(image, seed_of(self.seed, "augment", epoch, index))
+        return self.transforms.valid(image)
+
+
+def as_is(packed: Any) -> Any:
+    """`Transformed` gives whole batches, so that nothing is left to collate."""
+    return packed
+
+
+def leave_signals_to_parent(worker: int) -> None:
+    """Go on under Ctrl-C and a SIGTERM to the whole group: the parent finishes its step and then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def auto_workers(images: Images, transforms: Transforms, train: bool) -> int:
+    """The meaning of `num_workers: auto`: none for pixels in memory that nothing random is done to, else one a core.
+
+    At most eight, and on few cores only one, because there training itself needs them.
+    """
+    if hasattr(images, "pixels") and not (train and transforms.random):
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores - 1))
+
+
+def make_loader(
+    images: Images,
+    transforms: Transforms,
+    *,
+    batch_size: int,
+    seed: int,
+    train: bool,
+    num_workers: int | Literal["auto"] = "auto",
+    pin_memory: bool = False,
+) -> TensorLoader | ImageLoader:
+    """The loader that suits `images`: all in memory where their pixels are and nothing random is done, else workers.
+
+    Raises UserError where an image cannot be read.
+    """
+    fixed = hasattr(images, "pixels") and not (train and transforms.random)
+    if fixed and len(images) * transforms.size**2 * 3 <= MEMORY:
+        pixels = torch.empty((len(images), transforms.size, transforms.size, 3), dtype=torch.uint8)
+        for index in range(len(images)):
+            pixels[index] = transforms.valid(images.read(index))
+        return TensorLoader(pixels, torch.from_numpy(images.labels), batch_size=batch_size, seed=seed, train=train)
+    workers = auto_workers(images, transforms, train) if num_workers == "auto" else num_workers
+    return ImageLoader(
+        images,
+        transforms,
+        batch_size=batch_size,
+        seed=seed,
+        train=train,
+        num_workers=workers,
+        pin_memory=pin_memory,
+    )
