@@ -13,8 +13,10 @@ UNLABELLED = -1
 class Images(Protocol):
     """A list of images that are read on demand, with their labels; cheap to hand to worker processes."""
 
-    labels: NDArray[np.int64]
-    """One class index an image, UNLABELLED where none is known."""
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """One class index an image, UNLABELLED where none is known."""
+        ...
 
     def __len__(self) -> int:
         """The number of images."""

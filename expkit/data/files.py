@@ -1,0 +1,157 @@
+"""Image files as `Images`, and the way from a list of files to checked `Data`."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from expkit.data.decode import read_image
+from expkit.data.items import Data
+from expkit.data.packed import Packed, below, shown
+from expkit.data.split import Split
+from expkit.data.verify import FileFacts, facts_of, find_bad
+from expkit.errors import UserError, first_ten
+
+log = logging.getLogger("expkit.data")
+
+OnBadImage = Literal["error", "skip"]
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Some of the image files below a root, decoded when read."""
+
+    root: str
+    names: Packed
+    """Paths below the root, shared by train, valid and test."""
+    rows: NDArray[np.int64]
+    """Which of `names` these images are."""
+    labels: NDArray[np.int64]
+    """One class index for each of `rows`."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def name(self, index: int) -> str:
+        """The path below the root."""
+        return shown(self.names[self.rows[index]])
+
+    def path(self, index: int) -> bytes:
+        """The path for the operating system."""
+        return below(self.root) + self.names[self.rows[index]]
+
+    def read(self, index: int, size: int | None = None) -> Image.Image:
+        """Decode the image, RGB and upright; raises UserError, naming the file, if it is damaged."""
+        return read_image(self.path(index), size)
+
+    def subset(self, indices: NDArray[np.int64]) -> "ImageFiles":
+        """The images at `indices`, in that order; the names are shared, not copied."""
+        return ImageFiles(self.root, self.names, self.rows[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class FileList:
+    """Every file that a data source lists, before any is opened."""
+
+    root: str
+    names: Packed
+    labels: NDArray[np.int64]
+    splits: NDArray[np.int8]
+    """A `Split` for each file."""
+    classes: tuple[str, ...]
+    source: str
+    """What a person calls it in a message: the root, or the CSV file."""
+    csv_rows: NDArray[np.int64] | None = None
+    """The row of each file in its CSV, to be named in messages."""
+
+    def where(self, index: int) -> str:
+        """The file as messages name it."""
+        row = "" if self.csv_rows is None else f"row {self.csv_rows[index]}: "
+        return row + shown(self.names[index])
+
+    def keep(self, kept: NDArray[np.int64]) -> "FileList":
+        """The same list with only the files at `kept`."""
+        rows = None if self.csv_rows is None else self.csv_rows[kept]
+        return replace(
+            self, names=self.names.take(kept), labels=self.labels[kept], splits=self.splits[kept], csv_rows=rows
+        )
+
+    def part(self, split: Split) -> ImageFiles:
+        """The images of one split."""
+        rows = np.flatnonzero(self.splits == split)
+        return ImageFiles(self.root, self.names, rows, self.labels[rows])
+
+
+def checked_data(files: FileList, on_bad_image: OnBadImage) -> Data:
+    """Look at every file once, and give the data of those that can be read.
+
+    Raises UserError, naming files, if one cannot be read (with `on_bad_image="skip"`: one that is no training image),
+    if a class has no training image, or if there is nothing to validate on.
+    """
+    facts = facts_of(files.root, files.names)
+    bad = find_bad(files.root, files.names, facts)
+    if bad:
+        files, facts = without_bad(files, facts, bad, on_bad_image)
+    check_classes(files)
+    test = files.part(Split.TEST)
+    return Data(
+        train=files.part(Split.TRAIN),
+        valid=files.part(Split.VALID),
+        test=test if len(test) else None,
+        classes=files.classes,
+        fingerprint=fingerprint(files.classes, [files.names.text, files.labels, files.splits, facts.sizes]),
+    )
+
+
+def without_bad(
+    files: FileList, facts: FileFacts, bad: dict[int, str], on_bad_image: OnBadImage
+) -> tuple[FileList, FileFacts]:
+    """Leave out the unreadable training images and report them, or raise UserError where that is not allowed."""
+    fatal = {i: why for i, why in bad.items() if on_bad_image == "error" or files.splits[i] != Split.TRAIN}
+    lines = [f"{files.where(i)} {why}" for i, why in (fatal or bad).items()]
+    count = "1 image" if len(lines) == 1 else f"{len(lines)} images"
+    if fatal and on_bad_image == "error":
+        raise UserError(
+            f"{count} of {files.source} cannot be read; replace or remove them, "
+            f"or leave out those for training with data.on_bad_image=skip:\n{first_ten(lines)}"
+        )
+    if fatal:
+        raise UserError(
+            f"{count} of {files.source} for valid or test cannot be read (data.on_bad_image=skip "
+            f"leaves out training images only); replace or remove them:\n{first_ten(lines)}"
+        )
+    log.warning("%s of %s cannot be read and will not train:\n%s", count, files.source, first_ten(lines))
+    kept = np.setdiff1d(np.arange(len(files.names)), np.fromiter(bad, np.int64))
+    return files.keep(kept), facts.keep(kept)
+
+
+def check_classes(files: FileList) -> None:
+    """Raise UserError for a class with nothing to train on, or nothing to validate; say which classes valid lacks."""
+    counts = np.bincount(files.labels[files.splits == Split.TRAIN], minlength=len(files.classes))
+    empty = [files.classes[label] for label in np.flatnonzero(counts == 0)]
+    if empty:
+        raise UserError(
+            f"{len(empty)} of {len(files.classes)} classes of {files.source} have no readable training image; "
+            f"add images or remove the class:\n{first_ten(empty)}"
+        )
+    valid = np.unique(files.labels[files.splits == Split.VALID])
+    if not len(valid):
+        raise UserError(f"{files.source} has no image to validate on")
+    if len(valid) < len(files.classes):
+        lacking = [name for label, name in enumerate(files.classes) if label not in set(valid.tolist())]
+        log.warning("%d classes have no image in valid:\n%s", len(lacking), first_ten(lacking))
+
+
+def fingerprint(classes: Iterable[str], parts: Iterable[bytes | NDArray[np.generic]]) -> str:
+    """Sixteen hex digits over class names and blocks of bytes, each with its length so that none runs into the next."""
+    digest = blake2b(repr(tuple(classes)).encode(), digest_size=8)
+    for part in parts:
+        block = part if isinstance(part, bytes) else np.ascontiguousarray(part).reshape(-1).view(np.uint8).data
+        digest.update(len(block).to_bytes(8, "little"))
+        digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,126 @@
+"""The Oxford-IIIT Pet dataset: 37 breeds of cats and dogs."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from expkit.check import Fraction, NotNegativeInt, checked
+from expkit.data.file_names import PET_BREED, PET_SPECIES, LabelPattern
+from expkit.data.files import FileList, OnBadImage, checked_data
+from expkit.data.items import Data
+from expkit.data.packed import Packed
+from expkit.data.split import Split, cut_valid
+from expkit.errors import UserError, first_ten
+
+FETCHED = "oxford-iiit-pet"
+"""The folder that torchvision makes below the root that it is given."""
+PATTERNS = {"breed": PET_BREED, "species": PET_SPECIES}
+SECONDS = 30.0
+"""How long a silent server is waited for."""
+
+
+@checked
+def pets(
+    *,
+    root: str = "data/pets",
+    labels: Literal["breed", "species"] = "breed",
+    valid_pct: Fraction | None = None,
+    seed: NotNegativeInt = 0,
+    download: bool = True,
+    on_bad_image: OnBadImage = "error",
+) -> Data:
+    """Read the Oxford-IIIT Pet dataset by its official lists, and fetch it (800 MB) where the root lacks it.
+
+    Only the images in the lists are read. Dataset: Parkhi et al., "Cats and Dogs", CVPR 2012.
+
+    Args:
+        root: folder with `images/` and `annotations/`, or with `oxford-iiit-pet/` that has them.
+        labels: `breed` (37 classes, from `<Breed>_<n>.jpg`) or `species` (cat or dog, by the case of the first letter).
+        valid_pct: null trains on the official trainval list and validates on the official test list; a share cuts
+            valid from trainval, and the official test list becomes the labelled test set.
+        seed: seed of that cut.
+        download: fetch the dataset with torchvision where the root lacks it.
+        on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
+
+    Raises UserError if the dataset is not there and cannot be fetched, and for damaged lists and images.
+    """
+    folder = find_layout(Path(root)) or fetched(Path(root), download)
+    trainval, test = (read_list(folder / "annotations" / name) for name in ("trainval.txt", "test.txt"))
+    both = sorted(set(trainval) & set(test))
+    if both:
+        raise UserError(f"{len(both)} images are in both trainval.txt and test.txt of {folder}:\n{first_ten(both)}")
+    names = Packed.from_names(os.fsencode(f"images/{name}.jpg") for name in trainval + test)
+    words, codes = LabelPattern(PATTERNS[labels]).label(names)
+    held_out = Split.VALID if valid_pct is None else Split.TEST
+    splits = np.repeat(np.array([Split.TRAIN, held_out], np.int8), [len(trainval), len(test)])
+    if valid_pct is not None:
+        splits = cut_valid(splits, codes, valid_pct, seed)
+    return checked_data(FileList(str(folder), names, codes, splits, tuple(words), str(folder)), on_bad_image)
+
+
+def find_layout(root: Path) -> Path | None:
+    """The folder at or below `root` that has the official layout, None if there is none."""
+    for folder in (root, root / FETCHED):
+        lists = [folder / "annotations" / name for name in ("trainval.txt", "test.txt")]
+        if (folder / "images").is_dir() and all(path.is_file() for path in lists):
+            return folder
+    return None
+
+
+def read_list(path: Path) -> list[str]:
+    """The image names of an official list: `<Breed>_<n> <class> <species> <breed>` a line, comments after #."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    names = [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
+    pattern = LabelPattern(PET_BREED)
+    odd = [f"line {row}: {name!r}" for row, name in enumerate(names, 1) if not is_name(name, pattern)]
+    if odd:
+        raise UserError(f"{path} has {len(odd)} lines that start with no <Breed>_<n>:\n{first_ten(odd)}")
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice or not names:
+        what = f"lists {len(twice)} images twice:\n{first_ten(twice)}" if twice else "lists no image"
+        raise UserError(f"{path} {what}")
+    return names
+
+
+def is_name(name: str, pattern: LabelPattern) -> bool:
+    """Whether a listed name is a plain `<Breed>_<n>` and no path that leads elsewhere."""
+    return "/" not in name and pattern.label_of(f"{name}.jpg") is not None
+
+
+def fetched(root: Path, download: bool) -> Path:
+    """Fetch the dataset with torchvision, and give the folder that holds it."""
+    reason = "data.download is false"
+    if download:
+        from torchvision.datasets import OxfordIIITPet
+
+        try:
+            with patience(SECONDS):
+                OxfordIIITPet(root, download=True)
+        except Exception as error:  # network, disk, checksum and archive errors share no class
+            reason = f"it cannot be fetched ({type(error).__name__}: {' '.join(str(error).split())})"
+        else:
+            reason = "what was fetched has no such layout"
+    folder = find_layout(root)
+    if folder is None:
+        raise UserError(
+            f"data.root: {root.absolute()} has no images/ and annotations/, and {reason}; fetch images.tar.gz and "
+            "annotations.tar.gz of the Oxford-IIIT Pet dataset (www.robots.ox.ac.uk/~vgg/data/pets) "
+            f"and unpack both in {root.absolute()}"
+        )
+    return folder
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Give up on connections that stay silent: torchvision sets no time limit, so a firewall could hold it for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

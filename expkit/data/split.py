@@ -1,0 +1,48 @@
+"""Which images train and which validate."""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expkit.errors import UserError
+from expkit.randomness import seed_of
+
+
+class Split(IntEnum):
+    """The part that an image plays."""
+
+    TRAIN = 0
+    VALID = 1
+    TEST = 2
+
+
+def cut_valid(splits: NDArray[np.int8], labels: NDArray[np.int64], valid_pct: float, seed: int) -> NDArray[np.int8]:
+    """Move a stratified share of the training images to valid, unless there are valid images already.
+
+    Raises UserError if no class has the two images that a cut needs.
+    """
+    if (splits == Split.VALID).any():
+        return splits
+    train = np.flatnonzero(splits == Split.TRAIN)
+    chosen = train[stratified(labels[train], valid_pct, seed)]
+    if not len(chosen):
+        raise UserError("no class has two images, so data.valid_pct can cut none for valid; add images")
+    splits = splits.copy()
+    splits[chosen] = Split.VALID
+    return splits
+
+
+def stratified(labels: NDArray[np.int64], valid_pct: float, seed: int) -> NDArray[np.bool_]:
+    """Choose about `valid_pct` of each class: at least one image, and at least one stays; the only one stays.
+
+    Each class has its own draw, so images added to one class do not move those of another.
+    """
+    chosen = np.zeros(len(labels), bool)
+    order = np.argsort(labels, kind="stable")
+    classes, starts = np.unique(labels[order], return_index=True)
+    for label, members in zip(classes.tolist(), np.split(order, starts[1:]), strict=True):
+        count = min(max(round(len(members) * valid_pct), 1), len(members) - 1)
+        draw = np.random.default_rng(seed_of(seed, "valid", label))
+        chosen[draw.permutation(members)[:count]] = True
+    return chosen
