@@ -13,7 +13,7 @@ from PIL import Image
 from expkit.data.decode import read_image
 from expkit.data.items import Data
 from expkit.data.packed import Packed, below, shown
-from expkit.data.split import Split
+from expkit.data.split import Split, cut_valid
 from expkit.data.verify import FileFacts, facts_of, find_bad
 from expkit.errors import UserError, first_ten
 
@@ -62,7 +62,7 @@ class FileList:
     names: Packed
     labels: NDArray[np.int64]
     splits: NDArray[np.int8]
-    """A `Split` for each file."""
+    """A `Split` for each file, before valid is cut from train."""
     classes: tuple[str, ...]
     source: str
     """What a person calls it in a message: the root, or the CSV file."""
@@ -87,16 +87,20 @@ class FileList:
         return ImageFiles(self.root, self.names, rows, self.labels[rows])
 
 
-def checked_data(files: FileList, on_bad_image: OnBadImage) -> Data:
+def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | None, seed: int) -> Data:
     """Look at every file once, and give the data of those that can be read.
 
-    Raises UserError, naming files, if one cannot be read (with `on_bad_image="skip"`: one that is no training image),
+    Where no file is for validation, `valid_pct` of the readable training images are cut for it (None: none are).
+
+    Raises UserError, naming files, if one cannot be read (with `on_bad_image="skip"`: one listed for valid or test),
     if a class has no training image, or if there is nothing to validate on.
     """
     facts = facts_of(files.root, files.names)
     bad = find_bad(files.root, files.names, facts)
     if bad:
         files, facts = without_bad(files, facts, bad, on_bad_image)
+    if valid_pct is not None:
+        files = replace(files, splits=cut_valid(files.splits, files.labels, valid_pct, seed))
     check_classes(files)
     test = files.part(Split.TEST)
     return Data(

@@ -14,7 +14,7 @@ from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.listing import Found, check_folder, scan, subfolders
 from expkit.data.packed import Packed, shown
-from expkit.data.split import Split, cut_valid
+from expkit.data.split import Split
 from expkit.errors import UserError, first_ten
 
 log = logging.getLogger("expkit.data")
@@ -63,17 +63,15 @@ def folders(
     pattern = None if label_pattern is None else LabelPattern(label_pattern)
     parts = {split: read_part(root, split, folder, pattern) for split, folder in find_splits(root).items()}
     classes = sorted(parts[Split.TRAIN].words)
-    labels = [numbered(part, classes, split) for split, part in parts.items()]
-    splits = np.concatenate([np.full(len(part.names), split, np.int8) for split, part in parts.items()])
     files = FileList(
         root=root,
         names=Packed.from_text(b"".join(part.names.text for part in parts.values())),
-        labels=np.concatenate(labels),
-        splits=cut_valid(splits, np.concatenate(labels), valid_pct, seed),
+        labels=np.concatenate([numbered(part, classes, split) for split, part in parts.items()]),
+        splits=np.concatenate([np.full(len(part.names), split, np.int8) for split, part in parts.items()]),
         classes=readable(classes, class_names or {}),
         source=root,
     )
-    return checked_data(files, on_bad_image)
+    return checked_data(files, on_bad_image, valid_pct, seed)
 
 
 def find_splits(root: str) -> dict[Split, bytes]:
@@ -104,7 +102,7 @@ def read_part(root: str, split: Split, prefix: bytes, pattern: LabelPattern | No
         return part
     names = first_ten([shown(part.names[row]) for row in strays.tolist()])
     if pattern is not None:
-        raise UserError(f"data.label_pattern {pattern.text!r} fits {len(strays)} file names not:\n{names}")
+        raise UserError(f"data.label_pattern {pattern.text!r} does not fit {len(strays)} file names:\n{names}")
     if not part.words:
         raise UserError(
             f"{folder} has images but no class folders; make a folder for each class, "

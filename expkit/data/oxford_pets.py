@@ -14,7 +14,7 @@ from expkit.data.file_names import PET_BREED, PET_SPECIES, LabelPattern
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import Data
 from expkit.data.packed import Packed
-from expkit.data.split import Split, cut_valid
+from expkit.data.split import Split
 from expkit.errors import UserError, first_ten
 
 FETCHED = "oxford-iiit-pet"
@@ -58,9 +58,8 @@ def pets(
     words, codes = LabelPattern(PATTERNS[labels]).label(names)
     held_out = Split.VALID if valid_pct is None else Split.TEST
     splits = np.repeat(np.array([Split.TRAIN, held_out], np.int8), [len(trainval), len(test)])
-    if valid_pct is not None:
-        splits = cut_valid(splits, codes, valid_pct, seed)
-    return checked_data(FileList(str(folder), names, codes, splits, tuple(words), str(folder)), on_bad_image)
+    files = FileList(str(folder), names, codes, splits, tuple(words), str(folder))
+    return checked_data(files, on_bad_image, valid_pct, seed)
 
 
 def find_layout(root: Path) -> Path | None:
