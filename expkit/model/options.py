@@ -23,7 +23,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Options:
-    """The config keys that all models share, as one value; see `expkit.model.resnet18` for their meaning."""
+    """The config keys that all models share, as one value; see `expkit.model.resnet18` for their meaning.
+
+    An empty `mean` or `std` means that of the model's own weights.
+    """
 
     weights: str | None
     weights_part: WeightsPart

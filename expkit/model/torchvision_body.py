@@ -10,7 +10,8 @@ from torchvision import models
 
 from expkit.check import nearest
 from expkit.errors import UserError
-from expkit.model.classifier import Classifier, LayerGroup, with_new_head
+from expkit.model.classifier import Classifier, with_new_head
+from expkit.model.groups import resnet_groups
 from expkit.model.options import Options
 from expkit.model.weights import fit_weights, read_weights
 
@@ -27,16 +28,6 @@ def torchvision_resnet(name: str, classes: int, options: Options) -> Classifier:
         found = named_weights(name, options.weights)
         fit_weights(model, found, source=options.weights, classifier=("fc",), part=options.weights_part)
     return model
-
-
-def resnet_groups(body: nn.Sequential) -> list[LayerGroup]:
-    """The two layer groups of a ResNet's body: the children up to layer2, and layer3 with layer4."""
-    late = ("layer3", "layer4")
-    layers = dict(body.named_children())
-    return [
-        LayerGroup("stem to layer2", tuple(layer for child, layer in layers.items() if child not in late)),
-        LayerGroup("layer3 and layer4", tuple(layers[child] for child in late)),
-    ]
 
 
 def named_weights(architecture: str, weights: str) -> dict[str, Tensor]:

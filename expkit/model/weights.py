@@ -19,14 +19,14 @@ log = logging.getLogger("expkit.model")
 
 Weights = Mapping[str, Tensor]
 
-RESNETS: dict[tuple[tuple[int, ...], int], str] = {
-    ((2, 2, 2, 2), 2): "resnet18",
-    ((3, 4, 6, 3), 2): "resnet34",
-    ((3, 4, 6, 3), 3): "resnet50",
-    ((3, 4, 23, 3), 3): "resnet101",
-    ((3, 8, 36, 3), 3): "resnet152",
+RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+    ((3, 4, 23, 3), True): "resnet101",
+    ((3, 8, 36, 3), True): "resnet152",
 }
-"""Depths by the number of blocks in each of the four layers and of convolutions in a block."""
+"""Depths by the number of blocks in each of the four layers, and whether these are bottlenecks."""
 
 
 def save_weights(model: Classifier, path: str | Path) -> None:
@@ -106,7 +106,7 @@ def fit_weights(
     target = model if own and part == "all" else model.body
     if own and part == "body":
         used = {name.removeprefix("body."): tensor for name, tensor in used.items()}
-    check_fit(target.state_dict(), used, source)
+    check_fit(target.state_dict(), used, source, head_too=own and part == "all")
     # Files older than `num_batches_tracked` lack it; all other names were checked above.
     target.load_state_dict(used, strict=False)
     if len(used) < len(weights):
@@ -114,8 +114,11 @@ def fit_weights(
         log.info("%s: left out %s, since the head is new", source, ", ".join(left_out))
 
 
-def check_fit(wanted: Weights, found: Weights, source: str) -> None:
-    """Raise UserError, naming the layers, unless `found` has the names and shapes of `wanted`."""
+def check_fit(wanted: Weights, found: Weights, source: str, *, head_too: bool) -> None:
+    """Raise UserError, naming the layers, unless `found` has the names and shapes of `wanted`.
+
+    `head_too` says that both are of a whole classifier, so that the advice can tell a head from a body.
+    """
     missing = [name for name in wanted if name not in found and not name.endswith("num_batches_tracked")]
     problems = [
         *(f"{name} is {shape(found[name])} in the file, {shape(wanted[name])} in the model" for name in found
@@ -126,18 +129,26 @@ def check_fit(wanted: Weights, found: Weights, source: str) -> None:
     if problems:
         raise UserError(
             f"model.weights: {source} does not fit the model, {len(problems)} tensors differ:\n{first_ten(problems)}\n"
-            + advice(wanted, found)
+            + (head_advice(wanted, found) if head_too and same_body(wanted, found) else body_advice(wanted, found))
         )
 
 
-def advice(wanted: Weights, found: Weights) -> str:
-    """What the user can do about weights that do not fit, from what they seem to be."""
-    differing = [name for name in wanted.keys() | found.keys() if shape(wanted.get(name)) != shape(found.get(name))]
-    if all(name.startswith("head.") for name in differing):
-        return (
-            f"Only the head differs (the file's gives {outputs(found)} classes, the model's {outputs(wanted)}): "
-            "set model.weights_part=body to take the body alone, or the same model.head and model.hidden"
-        )
+def same_body(one: Weights, other: Weights) -> bool:
+    """Whether two classifiers differ in their heads only."""
+    names = [name for name in one.keys() | other.keys() if name.startswith("body.")]
+    return all(shape(one.get(name)) == shape(other.get(name)) for name in names)
+
+
+def head_advice(wanted: Weights, found: Weights) -> str:
+    """What to do about a head of another shape, such as one for other classes."""
+    return (
+        f"Only the head differs (the file's gives {outputs(found)} classes, the model's {outputs(wanted)}): "
+        "set model.weights_part=body to take the body alone, or the same model.head, model.pool and model.hidden"
+    )
+
+
+def body_advice(wanted: Weights, found: Weights) -> str:
+    """What to do about weights of another network, by what they seem to be."""
     return (
         f"The file looks like {architecture(found)}, the model like {architecture(wanted)}: "
         "choose that model, or weights of this one"
@@ -151,10 +162,10 @@ def outputs(weights: Weights) -> int:
 
 def architecture(weights: Weights) -> str:
     """The kind of network that has these tensors, as far as their names tell."""
-    blocks = [re.search(r"(?:^|\.)layer([1-4])\.(\d+)\.conv(\d)\.", name) for name in weights]
-    found = [(int(m[1]), int(m[2]), int(m[3])) for m in blocks if m]
-    depths = tuple(1 + max((block for layer, block, _ in found if layer == want), default=-1) for want in range(1, 5))
-    name = RESNETS.get((depths, max((conv for *_, conv in found), default=0)))
+    places = [match for name in weights if (match := re.search(r"(?:^|\.)layer([1-4])\.(\d+)\.", name))]
+    blocks = tuple(len({place[2] for place in places if place[1] == layer}) for layer in "1234")
+    bottleneck = any(".conv3." in name or ".convs.6." in name for name in weights)
+    name = RESNETS.get((blocks, bottleneck))
     if name is None:
         return f"another network, of {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...)"
     return f"x{name}" if any("stem." in key for key in weights) else name

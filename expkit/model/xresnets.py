@@ -1,0 +1,124 @@
+"""XResNets (ResNet-D of "Bag of Tricks for Image Classification with CNNs", He et al. 2018) as config functions."""
+
+from typing import TYPE_CHECKING
+
+from expkit.check import Count, checked
+from expkit.model.options import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Dropout,
+    HeadName,
+    Mean,
+    Options,
+    PoolName,
+    Std,
+    WeightsPart,
+)
+
+if TYPE_CHECKING:
+    from expkit.model.classifier import Classifier
+
+
+@checked
+def xresnet18(
+    classes: int,
+    *,
+    weights: str | None = None,
+    weights_part: WeightsPart = "all",
+    head: HeadName = "concat",
+    pool: PoolName | None = None,
+    hidden: Count = 512,
+    dropout: Dropout | None = None,
+    mean: Mean = IMAGENET_MEAN,
+    std: Std = IMAGENET_STD,
+) -> "Classifier":
+    """An xresnet18 with a head for `classes` classes; layer groups: stem to layer2, layer3 and layer4, head.
+
+    Args:
+        classes: Number of classes.
+        weights: None (random), or a file of this model: a state dict (.pt, .pth) or .safetensors.
+        weights_part: "all", or "body" to leave the head of a file that expkit wrote out.
+        head: "concat" (batch norm, dropout, linear, ReLU, batch norm, dropout, linear) or "linear" (one layer).
+        pool: "concat" (maximum and average), "avg" or "max"; None is "concat" for that head, "avg" for "linear".
+        hidden: Width of the hidden layer of the "concat" head.
+        dropout: Share of features dropped before each linear layer; None is (0.25, 0.5), for "linear" (0,).
+        mean: Mean of the pixels taken off, red, green, blue, on a scale of 0 to 1.
+        std: Standard deviation that the pixels are divided by, on the same scale.
+
+    Raises:
+        UserError: if the weights cannot be had or do not fit, or an option is impossible.
+    """
+    from expkit.model.xresnet_body import xresnet
+
+    options = Options(weights, weights_part, head, pool, hidden, dropout, mean, std)
+    return xresnet((2, 2, 2, 2), 1, classes, options)
+
+
+@checked
+def xresnet34(
+    classes: int,
+    *,
+    weights: str | None = None,
+    weights_part: WeightsPart = "all",
+    head: HeadName = "concat",
+    pool: PoolName | None = None,
+    hidden: Count = 512,
+    dropout: Dropout | None = None,
+    mean: Mean = IMAGENET_MEAN,
+    std: Std = IMAGENET_STD,
+) -> "Classifier":
+    """An xresnet34 with a head for `classes` classes; layer groups: stem to layer2, layer3 and layer4, head.
+
+    Args:
+        classes: Number of classes.
+        weights: None (random), or a file of this model: a state dict (.pt, .pth) or .safetensors.
+        weights_part: "all", or "body" to leave the head of a file that expkit wrote out.
+        head: "concat" (batch norm, dropout, linear, ReLU, batch norm, dropout, linear) or "linear" (one layer).
+        pool: "concat" (maximum and average), "avg" or "max"; None is "concat" for that head, "avg" for "linear".
+        hidden: Width of the hidden layer of the "concat" head.
+        dropout: Share of features dropped before each linear layer; None is (0.25, 0.5), for "linear" (0,).
+        mean: Mean of the pixels taken off, red, green, blue, on a scale of 0 to 1.
+        std: Standard deviation that the pixels are divided by, on the same scale.
+
+    Raises:
+        UserError: if the weights cannot be had or do not fit, or an option is impossible.
+    """
+    from expkit.model.xresnet_body import xresnet
+
+    options = Options(weights, weights_part, head, pool, hidden, dropout, mean, std)
+    return xresnet((3, 4, 6, 3), 1, classes, options)
+
+
+@checked
+def xresnet50(
+    classes: int,
+    *,
+    weights: str | None = None,
+    weights_part: WeightsPart = "all",
+    head: HeadName = "concat",
+    pool: PoolName | None = None,
+    hidden: Count = 512,
+    dropout: Dropout | None = None,
+    mean: Mean = IMAGENET_MEAN,
+    std: Std = IMAGENET_STD,
+) -> "Classifier":
+    """An xresnet50 with a head for `classes` classes; layer groups: stem to layer2, layer3 and layer4, head.
+
+    Args:
+        classes: Number of classes.
+        weights: None (random), or a file of this model: a state dict (.pt, .pth) or .safetensors.
+        weights_part: "all", or "body" to leave the head of a file that expkit wrote out.
+        head: "concat" (batch norm, dropout, linear, ReLU, batch norm, dropout, linear) or "linear" (one layer).
+        pool: "concat" (maximum and average), "avg" or "max"; None is "concat" for that head, "avg" for "linear".
+        hidden: Width of the hidden layer of the "concat" head.
+        dropout: Share of features dropped before each linear layer; None is (0.25, 0.5), for "linear" (0,).
+        mean: Mean of the pixels taken off, red, green, blue, on a scale of 0 to 1.
+        std: Standard deviation that the pixels are divided by, on the same scale.
+
+    Raises:
+        UserError: if the weights cannot be had or do not fit, or an option is impossible.
+    """
+    from expkit.model.xresnet_body import xresnet
+
+    options = Options(weights, weights_part, head, pool, hidden, dropout, mean, std)
+    return xresnet((3, 4, 6, 3), 4, classes, options)
