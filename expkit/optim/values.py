@@ -1,0 +1,71 @@
+"""Values of hyperparameters, one per layer group, in all the forms that a config may give them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
+
+from expkit.check import NotNegative, Portion, Positive
+from expkit.errors import UserError
+
+
+class Stop(TypedDict):
+    """`{stop: b}`: b for the head, b / 10 for all other groups."""
+
+    stop: Positive
+
+
+class Span(TypedDict):
+    """`{start: a, stop: b}`: even multiples from a for the first group to b for the head."""
+
+    start: Positive
+    stop: Positive
+
+
+Rates = Positive | Sequence[Positive] | Span | Stop | Literal["auto"]
+"""Learning rates."""
+Moments = Portion | Sequence[Portion] | Span | Stop
+"""Momentum and the decay rate of squared gradients."""
+Amounts = NotNegative | Sequence[NotNegative] | Span | Stop
+"""Values of 0 or more, such as weight decay."""
+
+TrainBN = bool | Literal["eval"]
+"""Whether norms of frozen groups train, only move their statistics, or stay as they are."""
+
+
+def group_values(value: Any, groups: Sequence[str], key: str) -> list[float]:
+    """One number for each of the layer groups named by `groups`, earliest first.
+
+    `value` is a number for all groups, a list with one per group, `{stop: b}` (b for the last group, b / 10 for the
+    others) or `{start: a, stop: b}` (even multiples from a to b), as in fastai's `slice`. `key` is named in errors.
+
+    Raises UserError for a list of another length, a mapping with other keys, and for "auto", which only a learning
+    rate finder could answer.
+    """
+    match value:
+        case "auto":
+            raise UserError(f"{key}=auto is for runs that search a learning rate first; give a number here")
+        case {"start": start, "stop": stop} if len(value) == 2:
+            return even_multiples(float(start), float(stop), len(groups))
+        case {"stop": stop} if len(value) == 1:
+            return [float(stop) / 10] * (len(groups) - 1) + [float(stop)]
+        case Mapping():
+            raise UserError(
+                f"{key} must be {{stop: b}} or {{start: a, stop: b}}, got keys {', '.join(map(str, value))}"
+            )
+        case int() | float():
+            return [float(value)] * len(groups)
+    if len(value) != len(groups):
+        raise UserError(
+            f"{key} must have one value for each of the {len(groups)} layer groups ({', '.join(groups)}), "
+            f"got {len(value)}: {list(value)}"
+        )
+    return [float(one) for one in value]
+
+
+def even_multiples(start: float, stop: float, count: int) -> list[float]:
+    """`count` numbers from `start` to `stop`, each the same multiple of the one before; for one group, `stop`."""
+    if count == 1:
+        return [stop]
+    step = (stop / start) ** (1 / (count - 1))
+    return [start * step**i for i in range(count)]
