@@ -143,11 +143,11 @@ def check_classes(files: FileList) -> None:
             f"{len(empty)} of {len(files.classes)} classes of {files.source} have no readable training image; "
             f"add images or remove the class:\n{first_ten(empty)}"
         )
-    valid = np.unique(files.labels[files.splits == Split.VALID])
-    if not len(valid):
+    valid = set(files.labels[files.splits == Split.VALID].tolist())
+    if not valid:
         raise UserError(f"{files.source} has no image to validate on")
-    if len(valid) < len(files.classes):
-        lacking = [name for label, name in enumerate(files.classes) if label not in set(valid.tolist())]
+    lacking = [name for label, name in enumerate(files.classes) if label not in valid]
+    if lacking:
         log.warning("%d classes have no image in valid:\n%s", len(lacking), first_ten(lacking))
 
 

@@ -1,6 +1,7 @@
 """Which images train and which validate."""
 
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,8 @@ def stratified(labels: NDArray[np.int64], valid_pct: float, seed: int) -> NDArra
     chosen = np.zeros(len(labels), bool)
     order = np.argsort(labels, kind="stable")
     classes, starts = np.unique(labels[order], return_index=True)
-    for label, members in zip(classes.tolist(), np.split(order, starts[1:]), strict=True):
+    for label, (start, stop) in zip(classes.tolist(), pairwise([*starts, len(labels)]), strict=True):
+        members = order[start:stop]
         count = min(max(round(len(members) * valid_pct), 1), len(members) - 1)
         draw = np.random.default_rng(seed_of(seed, "valid", label))
         chosen[draw.permutation(members)[:count]] = True

@@ -25,6 +25,7 @@ log = logging.getLogger("expkit.data")
 
 RULES = b"1"
 """Raised when the checks below change, so that what older ones passed is looked at again."""
+JPEG, START_OF_SCAN, END_OF_IMAGE = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 END = 32
 """Bytes read at each end of a file."""
 BLOCK = 256
@@ -104,6 +105,8 @@ def problem_of(path: bytes) -> str | None:
         return "is empty (zero bytes)"
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "holds a web page, not an image (a failed download?)"
+    if head.startswith(JPEG) and not tail.strip(b"\0") and not has_end(path):
+        return "is truncated or damaged (it ends in zeros, with no end marker)"
     try:
         decode(path, size=1)
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
@@ -121,10 +124,17 @@ def ends_of(path: bytes) -> tuple[bytes, bytes]:
         os.close(file)
 
 
+def has_end(path: bytes) -> bool:
+    """Whether the last scan of a JPEG is ended: a decoder takes the zeros of a broken copy for pixels."""
+    with open(path, "rb") as file:
+        data = file.read()
+    return data.find(END_OF_IMAGE, data.rfind(START_OF_SCAN)) >= 0
+
+
 def looks_whole(head: bytes, tail: bytes) -> bool:
     """Whether a JPEG ends with its end marker or a PNG of a sane size with its end chunk; False for all other files."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return tail.rstrip(b"\0\r\n ").endswith(b"\xff\xd9")
+    if head.startswith(JPEG):
+        return tail.rstrip(b"\0\r\n ").endswith(END_OF_IMAGE)
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         pixels = int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
         return tail.endswith(b"IEND\xaeB`\x82") and pixels <= (Image.MAX_IMAGE_PIXELS or pixels)
