@@ -60,8 +60,8 @@ class Optimizer:
                 place.write(group, 0.0 if name == "wd" else 1.0)
         for name in places:
             self.set(name, group_values(values[name], self.groups, f"optim.{name}"))
-        self.torch = build([group for parts in self.parts for group in parts])
-        # torch keeps these very dicts, which `follow` relies on: a schedule writes into them.
+        self.build = build
+        self.clear_state()
         self.readers = [(self.places[name].read, parts[0]) for name in places for parts in self.parts]
 
     def get(self, name: str) -> list[float]:
@@ -127,12 +127,17 @@ class Optimizer:
     def freeze_to(self, n: int) -> None:
         """Train the layer groups from the n-th on (negative: counted from the last) and freeze those before.
 
-        Norm layers of frozen groups go on training where `train_bn` is true. The optimizer's averages are kept.
-        Raises UserError where no group would be left to train.
+        Norm layers of frozen groups go on training where `train_bn` is true. What trains from here on begins with
+        averages of 0, as in fastai. Raises UserError where no group would be left to train.
         """
         first = n if n >= 0 else len(self.split) + n
         if not 0 <= first < len(self.split):
             raise UserError(f"freeze_to({n}) leaves nothing to train: the layer groups are {', '.join(self.groups)}")
+        self.require_grads(first)
+        self.clear_state()
+
+    def require_grads(self, first: int) -> None:
+        """Let gradients flow into the groups from `first` on, and into norms of those before if `train_bn` is true."""
         self.frozen = first
         for i, group in enumerate(self.split):
             norms = {id(p) for norm in group.norms for p in norm.parameters()} if self.train_bn is True else set()
@@ -151,6 +156,14 @@ class Optimizer:
     def unfreeze(self) -> None:
         """Train all layer groups."""
         self.freeze_to(0)
+
+    def clear_state(self) -> None:
+        """Forget all averages of gradients and counts of steps; hyperparameters stay.
+
+        The torch optimizer is made anew, since some of them fill their state only then. It holds on to the very dicts
+        of `parts`, into which `set` and `follow` write.
+        """
+        self.torch = self.build([group for parts in self.parts for group in parts])
 
     def set_train_mode(self, model: nn.Module) -> None:
         """Put `model` in training mode, except for the norms of frozen groups where `train_bn` is "eval"."""
@@ -173,7 +186,7 @@ class Optimizer:
         load_state(self.torch, self.split, saved)
         for name, values in saved["hypers"].items():
             self.set(name, values)
-        self.freeze_to(saved["frozen"])
+        self.require_grads(saved["frozen"])
 
     def place(self, name: str) -> Place:
         """Where the hyperparameter `name` is kept; raises UserError where the optimizer has no such."""
