@@ -50,16 +50,17 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 def check_arguments(function: Callable[..., object], values: Mapping[str, Any], where: str) -> None:
     """Refuse keys that are no keyword-only argument of `function`, missing ones, and values out of bounds.
 
-    `where` is the dotted path of the config node, put in front of each key in the messages.
+    `where` is the dotted path of the config node, put in front of each key in the messages; empty at the top.
     """
     known = keywords(function)
+    dot = f"{where}." if where else ""
     for key, value in values.items():
         if key not in known:
-            raise UserError(f"{where}.{key} is no key of {where} ({full_name(function)}); {nearest(key, known)}")
-        check_value(f"{where}.{key}", value, known[key])
+            raise UserError(f"{dot}{key} is no key of {where or 'the config'}; {nearest(key, known)}")
+        check_value(f"{dot}{key}", value, known[key])
     for key, parameter in inspect.signature(function).parameters.items():
         if key in known and parameter.default is parameter.empty and key not in values:
-            raise UserError(f"{where}.{key} is missing: {full_name(function)} needs {describe(known[key])}")
+            raise UserError(f"{dot}{key} is missing; it must be {describe(known[key])}")
 
 
 def check_value(name: str, value: object, annotation: Any) -> None:
@@ -88,11 +89,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known)) or 'no keys'}"
-
-
-def full_name(function: Callable[..., object]) -> str:
-    """The dotted name under which `function` is defined."""
-    return f"{function.__module__}.{function.__qualname__}"
 
 
 @functools.cache

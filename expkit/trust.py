@@ -85,9 +85,10 @@ def find(dotted: str, key: str) -> Any:
 
 def refusal(dotted: str, key: str, home: str | None = None) -> str:
     """The message for a name outside the trusted packages."""
-    is_really = f" is {home}, which" if home else ""
+    outside = [package for package in TRUSTED if not package.startswith("expkit.")]
     package = (home or dotted).split(".")[0]
+    consent = "" if package == "expkit" else f"; if you trust it, run with EXPKIT_TRUST={package}"
     return (
-        f"{key}: {dotted}{is_really} lies outside the packages that a config may name ({', '.join(TRUSTED)}); "
-        f"if you trust it, run with EXPKIT_TRUST={package}"
+        f"{key}: {dotted}{f' is {home}, which' if home else ''} is nothing that a config may name: "
+        f"that is expkit's own groups ({', '.join(GROUPS)}) and {', '.join(outside)}{consent}"
     )

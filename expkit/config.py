@@ -1,0 +1,80 @@
+"""The composed config, checked before anything is built."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from expkit import trust
+from expkit.check import Count, NotNegativeInt, check_arguments
+from expkit.errors import UserError
+
+Node = Mapping[str, Any]
+"""A config node: `_target_` names a function, the other keys are its keyword arguments."""
+
+BETTER = {
+    "train_loss": "min",
+    "valid_loss": "min",
+    "valid_error_rate": "min",
+    "valid_accuracy": "max",
+    "valid_f1": "max",
+}
+"""The metrics of an epoch and the direction in which each gets better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The number a run is judged by, its direction, and whether the best or the last epoch counts."""
+
+    metric: Literal["train_loss", "valid_loss", "valid_error_rate", "valid_accuracy", "valid_f1"]
+    mode: Literal["max", "min"]
+    at: Literal["best", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """One composed experiment as plain Python values: the scalars of the top level and a node for each group."""
+
+    seed: NotNegativeInt
+    epochs: Count
+    batch_size: Count
+    image_size: Count
+    num_workers: Literal["auto"] | NotNegativeInt
+    objective: Node
+    data: Node
+    augment: Node
+    model: Node
+    optim: Node
+    sched: Node
+    transfer: Node
+    trainer: Node
+    tracking: Node
+    task: Node
+
+
+GROUPS = [field.name for field in fields(Config) if field.type is Node and field.name != "objective"]
+
+
+def check_config(values: Node) -> Config:
+    """Refuse unknown keys, impossible values and untrusted targets; nothing is built and no data touched.
+
+    Raises UserError that names the key with its dotted path.
+    """
+    check_arguments(Config, values, "")
+    check_arguments(Objective, values["objective"], "objective")
+    metric, mode = values["objective"]["metric"], values["objective"]["mode"]
+    if mode != BETTER[metric]:
+        raise UserError(f"objective.mode must be {BETTER[metric]} for {metric}, got {mode!r}")
+    for group in GROUPS:
+        check_node(group, values[group])
+    return Config(**values)
+
+
+def check_node(group: str, node: Node) -> None:
+    """Check the node of one group against the signature of the function that it names."""
+    if "_target_" not in node:
+        raise UserError(f"{group} has no _target_; choose one with {group}=NAME, --help shows the names")
+    function = trust.resolve(str(node["_target_"]), f"{group}._target_")
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    check_arguments(function, arguments, group)
+    trust.check_targets(arguments, group)
+

@@ -1,0 +1,59 @@
+"""A model measured on labelled images: metrics, and the prediction for each image."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from expkit.loading import Batch
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model makes of N images, in their order."""
+
+    metrics: dict[str, float]
+    """valid_loss, valid_accuracy, valid_error_rate, valid_f1 (macro)."""
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+    confidences: NDArray[np.float32]
+    """Probability that the model gives to its prediction."""
+    losses: NDArray[np.float32]
+
+
+@torch.inference_mode()
+def evaluate(logits_of: Callable[[Batch], Tensor], batches: Iterable[Batch], classes: int) -> Evaluation:
+    """Run a model over all batches; `logits_of` gives float32 logits, one row an image, on any device."""
+    columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    for batch in batches:
+        logits = logits_of(batch)
+        labels = batch.labels.to(logits.device)
+        confidence, prediction = logits.softmax(dim=1).max(dim=1)
+        columns.append((labels, prediction, confidence, F.cross_entropy(logits, labels, reduction="none")))
+    label, prediction, confidence, loss = (torch.cat(column).cpu().numpy() for column in zip(*columns, strict=True))
+    accuracy = float((label == prediction).mean())
+    metrics = {
+        "valid_loss": float(loss.mean(dtype=np.float64)),
+        "valid_accuracy": accuracy,
+        "valid_error_rate": 1 - accuracy,
+        "valid_f1": macro_f1(confusion_matrix(label, prediction, classes)),
+    }
+    return Evaluation(metrics, label, prediction, confidence, loss)
+
+
+def confusion_matrix(
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """Counts of images, classes x classes: a row for each label, a column for each prediction."""
+    return np.bincount(labels * classes + predictions, minlength=classes * classes).reshape(classes, classes)
+
+
+def macro_f1(confusion: NDArray[np.int64]) -> float:
+    """The mean F1 over the classes that occur as label or prediction (scikit-learn's f1_score, average="macro")."""
+    hits = confusion.diagonal()
+    seen = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return float(np.mean(2 * hits[seen > 0] / seen[seen > 0]))

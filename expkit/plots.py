@@ -1,0 +1,102 @@
+"""Pictures of a run, drawn from the files that it leaves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pyarrow.parquet as pq
+from matplotlib.figure import Figure
+
+from expkit.data.items import Images
+from expkit.evaluate import confusion_matrix
+from expkit.run_folder import RunFolder
+
+matplotlib.use("Agg")
+
+POINTS = 2000
+"""More points than a plot has pixels are not drawn."""
+NAMED_CLASSES = 60
+"""With more classes their names are too small to read, and left out."""
+
+
+def draw_losses(folder: RunFolder, history: list[dict[str, float]], steps_per_epoch: int) -> None:
+    """plots/losses.png: training and validation loss, and the validation metrics, over the epochs."""
+    traces = pq.read_table(folder.traces, columns=["step", "train_loss_smoothed"])
+    kept = np.unique(np.linspace(0, len(traces) - 1, POINTS).astype(np.int64))
+    epochs = np.arange(1, len(history) + 1)
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    losses, metrics = figure.subplots(1, 2)
+    at = (traces["step"].to_numpy()[kept] + 1) / steps_per_epoch
+    losses.plot(at, traces["train_loss_smoothed"].to_numpy()[kept], label="training (smoothed)")
+    losses.plot(epochs, [epoch["valid_loss"] for epoch in history], "o-", label="validation")
+    losses.set(xlabel="epoch", ylabel="loss", title="Loss")
+    for name in ("valid_accuracy", "valid_f1"):
+        metrics.plot(epochs, [epoch[name] for epoch in history], "o-", label=name)
+    metrics.set(xlabel="epoch", title="Validation", ylim=(None, 1))
+    for axes in (losses, metrics):
+        axes.legend()
+        axes.grid(alpha=0.3)
+    save(figure, folder.plots / "losses.png")
+
+
+def draw_schedule(folder: RunFolder, hypers: Sequence[str], groups: Sequence[str]) -> None:
+    """plots/schedule.png: every hyperparameter of every group as the optimizer held it at each step."""
+    traces = pq.read_table(folder.traces)
+    kept = np.unique(np.linspace(0, len(traces) - 1, POINTS).astype(np.int64))
+    steps = traces["step"].to_numpy()[kept]
+    figure = Figure(figsize=(10, 2.4 * -(-len(hypers) // 2)), layout="constrained")
+    for axes, hyper in zip(figure.subplots(-(-len(hypers) // 2), 2, squeeze=False).flat, hypers, strict=False):
+        curves = [traces[f"{hyper}_{number}"].to_numpy()[kept] for number in range(len(groups))]
+        same = all(np.array_equal(curve, curves[0]) for curve in curves)
+        for curve, group in zip(curves[: 1 if same else None], groups, strict=False):
+            axes.plot(steps, curve, label="all groups" if same else group)
+        axes.set(title=hyper, xlabel="step")
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    for axes in figure.axes[len(hypers) :]:
+        axes.remove()
+    save(figure, folder.plots / "schedule.png")
+
+
+def draw_confusion(folder: RunFolder, classes: Sequence[str]) -> None:
+    """plots/confusion.png: how often each class (row) is taken for each other (column), as a share of the row."""
+    number = {name: index for index, name in enumerate(classes)}
+    predictions = pq.read_table(folder.predictions, columns=["label", "prediction"])
+    labels, taken_for = (np.array([number[name] for name in column.to_pylist()]) for column in predictions)
+    counts = confusion_matrix(labels, taken_for, len(classes))
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(4 + 0.22 * len(classes), 16)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="prediction", ylabel="label", title="Validation images, best epoch")
+    if len(classes) <= NAMED_CLASSES:
+        axes.set_xticks(range(len(classes)), classes, rotation=90)
+        axes.set_yticks(range(len(classes)), classes)
+        for row, column in np.argwhere(counts > 0):
+            colour = "white" if share[row, column] > 0.5 else "black"
+            axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
+    save(figure, folder.plots / "confusion.png")
+
+
+def draw_top_losses(folder: RunFolder, images: Images, count: int = 12) -> None:
+    """plots/top_losses.png: the validation images that the best epoch's model got most wrong."""
+    predictions = pq.read_table(folder.predictions, columns=["label", "prediction", "confidence", "loss"])
+    worst = np.argsort(-predictions["loss"].to_numpy(), kind="stable")[:count]
+    figure = Figure(figsize=(12, 2.9 * -(-len(worst) // 4)), layout="constrained")
+    grid = figure.subplots(-(-len(worst) // 4), 4, squeeze=False).flat
+    for axes, index in zip(grid, worst.tolist(), strict=False):
+        row = predictions.slice(index, 1).to_pylist()[0]
+        axes.imshow(images.read(index, 256))
+        verdict = "right" if row["label"] == row["prediction"] else f"taken for {row['prediction']}"
+        axes.set_title(f"{row['label']}\n{verdict}, {row['confidence']:.0%}", fontsize=9)
+    for axes in figure.axes:
+        axes.axis("off")
+    save(figure, folder.plots / "top_losses.png")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,100 @@
+"""What a person sees of a training run: a progress bar on a terminal, a line for each epoch elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from torch import Tensor
+
+from expkit.evaluate import Evaluation
+from expkit.recorder import Recorder
+from expkit.trainer.loop import Observer, Trainer
+
+REFRESH = 0.25
+"""Seconds between looks at the loss: reading it waits for the device."""
+
+
+class ProgressBar(Observer):
+    """Shows how training goes: on a terminal a bar for the run, and a line for each finished epoch everywhere."""
+
+    def __init__(self, recorder: Recorder, epochs: int) -> None:
+        self.console = Console()
+        self.recorder = recorder
+        self.epochs = epochs
+        self.bar = Progress(
+            TextColumn("[bold]epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}  {task.fields[speed]}  {task.fields[left]} left"),
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+        )
+
+    def start(self, trainer: Trainer) -> None:
+        """Show an empty bar, or a resumed run's."""
+        self.began, self.first_step = time.monotonic(), trainer.state.step
+        self.epoch_began, self.shown = self.began, 0.0
+        steps = self.epochs * trainer.train.batches
+        fields = {"epoch": trainer.state.epochs + 1, "epochs": self.epochs, "loss": "-", "speed": "", "left": "-"}
+        self.task = self.bar.add_task("", total=steps, completed=trainer.state.step, **fields)
+        if self.console.is_terminal:
+            self.bar.start()
+
+    def after_step(self, trainer: Trainer, loss: Tensor) -> None:
+        """Move the bar a few times a second."""
+        now = time.monotonic()
+        if self.console.is_terminal and now - self.shown >= REFRESH:
+            self.shown = now
+            self.show(trainer, f"{loss.item():.4f}")
+
+    def show(self, trainer: Trainer, loss: str) -> None:
+        """Draw the bar with the time left, reckoned from all steps of this process."""
+        done, spent = trainer.state.step - self.first_step, time.monotonic() - self.began
+        total = self.epochs * trainer.train.batches
+        left = spent / done * (total - trainer.state.step)
+        self.bar.update(
+            self.task,
+            completed=trainer.state.step,
+            epoch=min(trainer.state.epochs + 1, self.epochs),
+            loss=loss,
+            speed=f"{done / spent:.1f} steps/s",
+            left=duration(left),
+        )
+        self.bar.refresh()
+
+    def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
+        """Print the epoch's losses and metrics."""
+        now = time.monotonic()
+        metrics = self.recorder.history[-1]
+        names = ("train_loss", "valid_loss", "valid_accuracy", "valid_f1")
+        values = "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
+        width = len(str(self.epochs))
+        line = f"epoch {trainer.state.epochs:>{width}}/{self.epochs}  {values}  {duration(now - self.epoch_began)}"
+        self.console.print(line, highlight=False, soft_wrap=True)
+        self.epoch_began = now
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.console.is_terminal:
+            self.bar.stop()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 8.4 s, 2 min 05 s, 1 h 02 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def result_table(metrics: dict[str, dict[str, float]], best_epoch: int) -> Table:
+    """The metrics of the last and of the best epoch side by side."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "last", f"best (epoch {best_epoch})"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, value in metrics["last"].items():
+        table.add_row(name, f"{value:.4f}", f"{metrics['best'][name]:.4f}")
+    return table

@@ -1,0 +1,186 @@
+"""What a run records: a row of traces for every step, and the metrics that tracking is fed from."""
+
+import json
+import math
+import time
+from array import array
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from expkit.errors import UserError
+from expkit.evaluate import Evaluation
+from expkit.run_folder import RunFolder
+from expkit.trainer.loop import Observer, Trainer
+
+POINTS = 1000
+"""About so many points of a trace go to tracking; the parquet file has them all."""
+FLUSH = 256
+"""Steps between writes: the loop waits for the device's losses only then."""
+CHUNK = 65_536
+"""Rows held in memory while the parquet file is written."""
+
+
+class Smoothed:
+    """An exponentially weighted mean, debiased (fastai's smoothed loss)."""
+
+    def __init__(self, beta: float = 0.98) -> None:
+        self.beta, self.total, self.weight = beta, 0.0, 0.0
+
+    def add(self, value: float) -> float:
+        """Take in the next value; the mean so far."""
+        self.total = self.beta * self.total + (1 - self.beta) * value
+        self.weight = self.beta * self.weight + (1 - self.beta)
+        return self.total / self.weight
+
+
+class Recorder(Observer):
+    """Records loss and live hyperparameters of every step (traces) and the metrics of every epoch.
+
+    Both files only grow, and a resumed run cuts the traces to its checkpoint and goes on. A metric that stands in
+    metrics.jsonl already is not written again: the repeated steps of a resumed run give it the same value.
+    """
+
+    def __init__(self, folder: RunFolder, total_steps: int) -> None:
+        self.folder = folder
+        self.last_step = total_steps - 1
+        self.stride = max(1, math.ceil(total_steps / POINTS))
+        self.history: list[dict[str, float]] = []
+        self.losses: list[Tensor] = []
+        self.hypers = array("d")
+
+    def start(self, trainer: Trainer) -> None:
+        """Open the files where the state stands, and read back what they hold up to there."""
+        optimizer, state = trainer.optimizer, trainer.state
+        self.live, self.names = optimizer.read, optimizer.columns
+        self.tracked = [name.startswith(("lr_", "mom_", "wd_")) for name in self.names]
+        self.width = 1 + len(self.names)
+        self.written, self.history = read_metrics(self.folder, state.epochs)
+        self.metrics = open(self.folder.metrics, "a", encoding="utf-8")
+        self.smoothed = Smoothed()
+        for rows in trace_chunks(self.folder, self.width, state.step):
+            for loss in rows[:, 0].tolist():
+                self.train_loss = self.smoothed.add(loss)
+        self.rows = open(self.folder.trace_rows, "ab")
+        self.rows.truncate(state.step * self.width * 8)
+        self.flushed = state.step
+
+    def after_step(self, trainer: Trainer, loss: Tensor) -> None:
+        """Take the step's loss and the hyperparameters that the optimizer holds."""
+        self.losses.append(loss)
+        self.hypers.extend(self.live())
+        if len(self.losses) >= FLUSH:
+            self.flush()
+
+    def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
+        """Write the metrics of the epoch."""
+        self.flush()
+        self.history.append({"train_loss": self.train_loss, **evaluation.metrics})
+        self.write(self.history[-1], trainer.state.epochs)
+        self.metrics.flush()
+
+    def flush(self) -> None:
+        """Write all steps so far; raises UserError where the loss is no number any more."""
+        if not self.losses:
+            return
+        losses = torch.stack(self.losses).tolist()
+        rows = np.empty((len(losses), self.width))
+        rows[:, 0] = losses
+        rows[:, 1:] = np.frombuffer(self.hypers).reshape(len(losses), -1)
+        self.losses, self.hypers = [], array("d")
+        for number, row in enumerate(rows, start=self.flushed):
+            self.train_loss = self.smoothed.add(float(row[0]))
+            if number % self.stride == 0 or number == self.last_step:
+                self.write(self.trace_point(row), number)
+        self.rows.write(rows.tobytes())
+        self.rows.flush()
+        self.metrics.flush()
+        self.flushed += len(losses)
+        if not math.isfinite(self.train_loss):
+            bad = int(np.argmin(np.isfinite(rows[:, 0])))
+            hypers = zip(self.names, rows[bad, 1:].tolist(), strict=True)
+            lrs = ", ".join(f"{value:.3g}" for name, value in hypers if name.startswith("lr_"))
+            raise UserError(
+                f"the training loss became {rows[bad, 0]} at step {self.flushed - len(rows) + bad}, where the learning "
+                f"rates were {lrs}: train with a smaller optim.lr, or bound the gradients with trainer.clip_norm=1"
+            )
+
+    def trace_point(self, row: NDArray[np.float64]) -> dict[str, float]:
+        """What tracking gets of a step."""
+        hypers = zip(self.names, row[1:].tolist(), self.tracked, strict=True)
+        return {"batch/train_loss": self.train_loss, **{f"hp/{name}": value for name, value, sent in hypers if sent}}
+
+    def write(self, metrics: dict[str, float], step: int) -> None:
+        """Add a line for each metric that is not there yet."""
+        now = int(time.time() * 1000)
+        for name, value in metrics.items():
+            if step > self.written.get(name, -1):
+                self.metrics.write(json.dumps({"name": name, "value": value, "step": step, "timestamp": now}) + "\n")
+                self.written[name] = step
+
+    def close(self) -> None:
+        """Write what is left, and the traces as parquet."""
+        self.flush()
+        self.metrics.close()
+        self.rows.close()
+        write_traces(self.folder, self.names)
+
+
+def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[dict[str, float]]]:
+    """The last step written of each metric, and the metrics of the first `epochs` epochs, from metrics.jsonl.
+
+    A line that a killed run left half written is cut off.
+    """
+    written: dict[str, int] = {}
+    history: list[dict[str, float]] = [{} for _ in range(epochs)]
+    if not folder.metrics.exists():
+        return written, history
+    whole = 0
+    with open(folder.metrics, "rb+") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                file.truncate(whole)
+                break
+            whole += len(line)
+            point: dict[str, Any] = json.loads(line)
+            written[point["name"]] = point["step"]
+            if "/" not in point["name"] and point["step"] <= epochs:
+                history[point["step"] - 1][point["name"]] = point["value"]
+    return written, history
+
+
+def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[np.float64]]:
+    """The first `steps` rows of the traces (loss, then hyperparameters), a chunk at a time.
+
+    Raises UserError where the file holds fewer.
+    """
+    if steps == 0:
+        return
+    held = folder.trace_rows.stat().st_size // (8 * width) if folder.trace_rows.exists() else 0
+    if held < steps:
+        raise UserError(f"{folder.trace_rows} holds {held} steps but the checkpoint {steps}: the run folder is not whole")
+    rows = np.memmap(folder.trace_rows, dtype=np.float64, mode="r", shape=(steps, width))
+    for start in range(0, steps, CHUNK):
+        yield np.asarray(rows[start : start + CHUNK])
+
+
+def write_traces(folder: RunFolder, names: list[str]) -> None:
+    """Write traces.parquet: step, train_loss, its smoothed mean, and every hyperparameter of every group."""
+    width = 1 + len(names)
+    steps = folder.trace_rows.stat().st_size // (8 * width)
+    schema = pa.schema(
+        [("step", pa.int64()), *((name, pa.float64()) for name in ("train_loss", "train_loss_smoothed", *names))]
+    )
+    smoothed, step = Smoothed(), 0
+    with pq.ParquetWriter(folder.traces, schema) as writer:
+        for rows in trace_chunks(folder, width, steps):
+            mean = [smoothed.add(loss) for loss in rows[:, 0].tolist()]
+            columns = [np.arange(step, step + len(rows)), rows[:, 0], mean, *rows[:, 1:].T]
+            writer.write_table(pa.table(columns, schema=schema))
+            step += len(rows)

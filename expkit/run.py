@@ -1,0 +1,75 @@
+"""The wiring: the only place that turns configs into objects."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from expkit import trust
+from expkit.config import Config, Node
+from expkit.randomness import seed_of
+
+if TYPE_CHECKING:
+    from expkit.data.items import Data
+    from expkit.trainer.loop import Trainer
+    from expkit.transfer import Phase
+
+
+@dataclass(frozen=True)
+class Run:
+    """The objects of one experiment, ready to train."""
+
+    data: "Data"
+    trainer: "Trainer"
+    phases: "list[Phase]"
+    peaks: list[float]
+    """The learning rate of each layer group that schedules start from."""
+
+    @property
+    def epochs(self) -> int:
+        """The epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def describe(self) -> str:
+        """One line for the log: what trains on how much."""
+        trainer = self.trainer
+        return (
+            f"{len(self.data.train)} training and {len(self.data.valid)} validation images of {len(self.data.classes)} "
+            f"classes; {self.epochs} epochs of {trainer.train.batches} steps in {trainer.precision} on {trainer.device}"
+        )
+
+
+def build(node: Node, *wired: object) -> Any:
+    """Call the function that a checked node names with what the wiring hands over and the node's keys."""
+    function = trust.resolve(str(node["_target_"]), "_target_")
+    return function(*wired, **{key: value for key, value in node.items() if key != "_target_"})
+
+
+def assemble(config: Config) -> Run:
+    """Build everything that a checked config describes, in the order in which data flows.
+
+    Raises UserError for whatever the user can mend: files, weights, values that do not fit each other.
+    """
+    phases = build(config.transfer, config.epochs)
+    data: Data = build(config.data)
+
+    import torch
+
+    from expkit.loading import make_loader
+
+    transforms = build(config.augment, config.image_size)
+    torch.manual_seed(seed_of(config.seed, "weights"))
+    model = build(config.model, len(data.classes))
+    optimizer = build(config.optim, model)
+    train, valid = (
+        make_loader(
+            images,
+            transforms,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            train=images is data.train,
+            num_workers=config.num_workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+        for images in (data.train, data.valid)
+    )
+    trainer = build(config.trainer, model, optimizer, train, valid, len(data.classes), config.seed)
+    return Run(data, trainer, phases, optimizer.get("lr"))

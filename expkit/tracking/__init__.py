@@ -1,0 +1,176 @@
+"""The `tracking` group: where runs are recorded, besides their own folder.
+
+A separate process does the sending, so that neither MLflow's imports nor its database slow the training: it reads the
+run folder, and whatever happens to it or to the store, nothing is lost there.
+"""
+
+import json
+import logging
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Protocol
+
+from expkit.check import Positive, checked
+from expkit.errors import UserError
+from expkit.run_folder import RunFolder, read_json
+
+
+log = logging.getLogger(__name__)
+
+
+class Tracker(Protocol):
+    """Follows one run."""
+
+    def start(self) -> None:
+        """Begin to send, or go on where an earlier process of the run ended."""
+
+    def run_id(self) -> str | None:
+        """The id that the store gave the run, None where there is no store or it does not answer."""
+
+    def finish(self, status: str) -> None:
+        """Send what is left and close the run as FINISHED, FAILED or KILLED."""
+
+    def hint(self) -> str | None:
+        """How to look at the run there."""
+
+
+class NoTracker:
+    """Leaves the run folder as the only record."""
+
+    def start(self) -> None:
+        """Nothing to begin."""
+
+    def run_id(self) -> None:
+        """No store, no id."""
+
+    def finish(self, status: str) -> None:
+        """Nothing to send."""
+
+    def hint(self) -> None:
+        """Nowhere to look but the folder."""
+
+
+@checked
+def none(folder: RunFolder) -> Tracker:
+    """Record the run in its folder alone."""
+    return NoTracker()
+
+
+@checked
+def mlflow(
+    folder: RunFolder, *, uri: str = "sqlite:///outputs/mlflow.db", timeout: Positive = 120.0, required: bool = False
+) -> Tracker:
+    """Record the run in the MLflow store at `uri`, a database URL or a server's address.
+
+    `timeout` is how many seconds the store may stay silent at the end of a run. Where it does not answer, a run with
+    `required` ends with a UserError, at its start if it can; without, the run folder keeps everything and
+    `resume=RUN` sends it later.
+    """
+    return MlflowTracker(folder, absolute(uri), timeout, required)
+
+
+class MlflowTracker:
+    """Drives the process that sends a run to MLflow."""
+
+    def __init__(self, folder: RunFolder, uri: str, timeout: float, required: bool) -> None:
+        self.folder = folder
+        self.uri = uri
+        self.timeout = timeout
+        self.required = required
+        self.done: set[str | None] = set()
+        self.error: str | None = None
+
+    def start(self) -> None:
+        """Start the sender; with `required`, wait until the store has accepted the run."""
+        command = [sys.executable, "-m", "expkit.tracking.sender", str(self.folder.path), self.folder.experiment, self.uri]
+        with open(self.folder.path / "tracking.log", "ab") as log:
+            # A session of its own: Ctrl-C at the terminal is for the trainer, which then says how the run ended.
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                bufsize=0,
+                start_new_session=True,
+            )
+        if self.required and (reason := self.wait_for("started")):
+            self.process.kill()
+            raise UserError(f"tracking.uri={self.uri} is out of reach ({reason}), and tracking.required is true")
+
+    def run_id(self) -> str | None:
+        """The MLflow run id, waiting until the store has given it."""
+        self.wait_for("started")
+        run_id: str | None = read_json(self.folder.tracking).get("run_id")
+        return run_id
+
+    def finish(self, status: str) -> None:
+        """Tell the sender how the run ended, and wait while it sends the rest."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # the sender failed earlier; its message is still to be read
+            self.process.stdin.write(f"{status}\n".encode())
+        reason = self.wait_for("finished")
+        self.process.kill()
+        self.process.wait()
+        if reason:
+            message = (
+                f"tracking.uri={self.uri} did not take the whole run ({reason}); nothing is lost: "
+                f"once it answers, `python -m expkit resume={self.folder.path}` sends the rest"
+            )
+            if self.required and status == "FINISHED":
+                raise UserError(message)
+            log.warning(message)
+
+    def wait_for(self, word: str) -> str | None:
+        """Read what the sender says it has done until that is `word`; else the reason why it will not come."""
+        assert self.process.stdout is not None
+        if word in self.done or self.error:
+            return self.error
+        for line in lines_within(self.process.stdout, self.timeout):
+            message = json.loads(line)
+            self.error = message.get("error")
+            self.done.add(message.get("done"))
+            if word in self.done or self.error:
+                return self.error
+        self.error = f"no answer within tracking.timeout={self.timeout:g} s, see {self.folder.path / 'tracking.log'}"
+        return self.error
+
+    def hint(self) -> str:
+        """The command that opens the MLflow UI, or the server's address."""
+        run_id = read_json(self.folder.tracking).get("run_id")
+        look = self.uri if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {relative(self.uri)}"
+        return f"{look}   (run {run_id})"
+
+
+def lines_within(stream: IO[bytes], seconds: float) -> Iterator[bytes]:
+    """The lines of an unbuffered pipe, until it closes or stays silent for `seconds`."""
+    while select.select([stream], [], [], seconds)[0] and (line := stream.readline()):
+        yield line
+
+
+def absolute(uri: str) -> str:
+    """A sqlite address with its path made absolute, so that every process means the same file; others unchanged."""
+    prefix = "sqlite:///"
+    return f"{prefix}{Path(uri.removeprefix(prefix)).resolve()}" if uri.startswith(prefix) else uri
+
+
+def relative(uri: str) -> str:
+    """A sqlite address as a person types it, below the working directory."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    return f"sqlite:///{path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else uri
+
+
+def folder_of(run: str) -> Path:
+    """The folder of the run with an MLflow run id, by its tag in the default store.
+
+    Raises UserError where there is no such run, or its folder lies on another machine.
+    """
+    from expkit.tracking.sender import folder_tag
+
+    folder = folder_tag(absolute("sqlite:///outputs/mlflow.db"), run)
+    if folder is None or not Path(folder).is_dir():
+        raise UserError(f"{run} is neither a run folder nor the id of a run in outputs/mlflow.db whose folder is here")
+    return Path(folder)

@@ -1,0 +1,68 @@
+"""The model that a run leaves in MLflow, as code that MLflow runs when the model is loaded.
+
+`mlflow.pyfunc.load_model(uri).predict(images)` gives class names for encoded images (bytes), or arrays H x W x 3 uint8.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from safetensors.torch import load_file
+
+from expkit.config import check_config
+from expkit.data.decode import read_image, upright_rgb
+from expkit.run import build
+
+BATCH = 64
+
+
+class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow's classes are untyped
+    """An expkit classifier with its transform and class names."""
+
+    def load_context(self, context: Any) -> None:
+        """Rebuild the model from the run's config and weights."""
+        values = OmegaConf.to_container(OmegaConf.load(context.artifacts["config"]), resolve=True)
+        assert isinstance(values, dict)
+        config = check_config({str(key): value for key, value in values.items()})
+        with open(context.artifacts["classes"], encoding="utf-8") as file:
+            self.classes = json.load(file)
+        self.transform = build(config.augment, config.image_size).valid
+        self.model = build({**config.model, "weights": None}, len(self.classes))
+        self.model.load_state_dict(load_file(context.artifacts["weights"]))
+        self.model.eval()
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """One row an image: its class name and the probability of it."""
+        images = [self.transform(open_image(image)) for image in images_in(model_input)]
+        rows: list[tuple[str, float]] = []
+        with torch.inference_mode():
+            for start in range(0, len(images), BATCH):
+                logits = self.model(torch.stack(images[start : start + BATCH]).permute(0, 3, 1, 2))
+                confidence, index = logits.softmax(dim=1).max(dim=1)
+                names = (self.classes[number] for number in index.tolist())
+                rows += zip(names, confidence.tolist(), strict=True)
+        return pd.DataFrame(rows, columns=["class", "confidence"])
+
+
+def images_in(model_input: Any) -> Iterable[Any]:
+    """The images of a request: the first column of a table, or the items of a list or array."""
+    return model_input.iloc[:, 0] if isinstance(model_input, pd.DataFrame) else model_input
+
+
+def open_image(image: Any) -> Image.Image:
+    """An image from its encoded bytes (or those in base64, as a JSON request carries them) or an H x W x 3 array."""
+    if isinstance(image, str):
+        image = base64.b64decode(image)
+    if isinstance(image, bytes):
+        return read_image(image)
+    return upright_rgb(Image.fromarray(np.asarray(image, dtype=np.uint8)))
+
+
+mlflow.models.set_model(ImageClassifier())

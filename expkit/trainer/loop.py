@@ -1,0 +1,238 @@
+"""The training loop: explicit, and the only owner of the state that a resume needs."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from expkit.evaluate import Evaluation, evaluate
+from expkit.interrupt import StopRequest
+from expkit.loading import Batch
+from expkit.optim.optimizer import Optimizer
+from expkit.randomness import seed_of
+from expkit.sched import Schedules
+from expkit.transfer import Phase
+
+
+@dataclass
+class State:
+    """How far training has come. With the model's and the optimizer's tensors it is all that a resume needs."""
+
+    phase: int = 0
+    """Phases finished."""
+    epoch: int = 0
+    """Epochs finished in the phase."""
+    batch: int = 0
+    """Batches trained in the epoch."""
+    step: int = 0
+    """Optimizer steps taken in all."""
+    epochs: int = 0
+    """Epochs finished in all."""
+    seconds: float = 0.0
+    """Time spent on training steps."""
+
+
+class Observer:
+    """Watches a training; each method may stay empty, and all are called in the order of the trainer's list."""
+
+    def start(self, trainer: "Trainer") -> None:
+        """Before the first step of this process, with the state that a resumed run goes on from."""
+
+    def after_step(self, trainer: "Trainer", loss: Tensor) -> None:
+        """After an optimizer step; `loss` is a scalar on the device, not waited for."""
+
+    def after_epoch(self, trainer: "Trainer", evaluation: Evaluation) -> None:
+        """After the validation that ends an epoch."""
+
+    def on_stop(self, trainer: "Trainer") -> None:
+        """When a stop was asked for, after the step in hand."""
+
+
+class Stopped(Exception):
+    """Training ended early, after a whole step, because a stop was asked for."""
+
+
+class Loader(Protocol):
+    """Where batches come from."""
+
+    batches: int
+    """Training batches an epoch."""
+
+    def stream(self, epoch: int, batch: int, epochs: int) -> Iterator[Batch]:
+        """Training batches from `batch` of `epoch` to the end of epoch `epochs` - 1, all counted from 0."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Every item once, in order."""
+        ...
+
+    def close(self) -> None:
+        """End whatever reads ahead."""
+
+
+class Stepping(Protocol):
+    """The bound `after_step` of an observer."""
+
+    def __call__(self, trainer: "Trainer", loss: Tensor) -> None: ...
+
+
+class Trainer:
+    """Trains a model phase by phase; observers watch, `stop` ends it after the step in hand."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        train: Loader,
+        valid: Loader,
+        classes: int,
+        seed: int,
+        *,
+        device: torch.device,
+        autocast: torch.dtype | None = None,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        label_smoothing: float = 0.0,
+        checkpoint_every: int | None = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.train = train
+        self.valid = valid
+        self.classes = classes
+        self.seed = seed
+        self.device = device
+        self.autocast = autocast
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self.label_smoothing = label_smoothing
+        self.checkpoint_every = checkpoint_every
+        self.state = State()
+        self.stop = StopRequest()
+        self.observers: Sequence[Observer] = ()
+        self.stepping: list[Stepping] = []
+
+    def observe(self, observers: Sequence[Observer]) -> None:
+        """Take the observers of this run and start them."""
+        self.observers = observers
+        # Only those that do something at a step are called there: an empty call costs a microsecond.
+        self.stepping = [one.after_step for one in observers if type(one).after_step is not Observer.after_step]
+        for observer in observers:
+            observer.start(self)
+
+    def fit(self, phase: Phase, schedules: Schedules) -> None:
+        """Train one phase, from where the state stands in it to its end. Raises Stopped where a stop is asked for."""
+        state = self.state
+        if phase.trains is None:
+            self.optimizer.unfreeze()
+        else:
+            self.optimizer.freeze_to(-phase.trains)
+        apply = self.optimizer.follow(schedules)
+        batches = self.train.stream(state.epochs, state.batch, state.epochs + phase.epochs - state.epoch)
+        for epoch in range(state.epoch, phase.epochs):
+            self.train_epoch(phase, batches, apply)
+            evaluation = self.evaluate()
+            state.epoch, state.batch, state.epochs = epoch + 1, 0, state.epochs + 1
+            if state.epoch == phase.epochs:
+                state.phase, state.epoch = state.phase + 1, 0
+            for observer in self.observers:
+                observer.after_epoch(self, evaluation)
+
+    def train_epoch(self, phase: Phase, batches: Iterator[Batch], apply: Callable[[float], None]) -> None:
+        """Train the rest of the epoch that the state stands in."""
+        state, size = self.state, self.train.batches
+        self.optimizer.set_train_mode(self.model)
+        began = time.perf_counter()
+        while state.batch < size:
+            # Progress is a share of the phase, so neither batch size nor a resume can bend a schedule.
+            apply((state.epoch + state.batch / size) / phase.epochs)
+            loss = self.step(next(batches))
+            state.batch += 1
+            state.step += 1
+            now = time.perf_counter()
+            state.seconds += now - began
+            began = now
+            for after_step in self.stepping:
+                after_step(self, loss)
+            if self.stop.signal is not None:
+                for observer in self.observers:
+                    observer.on_stop(self)
+                raise Stopped
+
+    def step(self, batch: Batch) -> Tensor:
+        """One optimizer step on one batch; the loss as a scalar on the device."""
+        torch.manual_seed(seed_of(self.seed, "step", self.state.step))
+        loss = self.backward(self.on_device(batch))
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss
+
+    def backward(self, batch: Batch) -> Tensor:
+        """Add the gradients of the batch's mean loss, piece by piece where the batch is cut; the loss, detached."""
+        if self.accumulate == 1:
+            loss = self.loss(batch)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            return loss.detach()
+        total = torch.zeros((), device=self.device)
+        for images, labels in zip(
+            batch.images.chunk(self.accumulate), batch.labels.chunk(self.accumulate), strict=True
+        ):
+            loss = self.loss(Batch(images, labels)) * (len(labels) / len(batch.labels))
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            total += loss.detach()
+        return total
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean cross entropy of a batch, in float32."""
+        return F.cross_entropy(self.logits(batch), batch.labels, label_smoothing=self.label_smoothing)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """The model's logits, N x classes, in float32."""
+        context: AbstractContextManager[Any] = (
+            torch.autocast(self.device.type, self.autocast) if self.autocast is not None else nullcontext()
+        )
+        with context:
+            logits: Tensor = self.model(batch.images)
+        return logits.float()
+
+    def evaluate(self) -> Evaluation:
+        """Validate the model as it stands."""
+        self.model.eval()
+        return evaluate(lambda batch: self.logits(self.on_device(batch)), self.valid, self.classes)
+
+    def on_device(self, batch: Batch) -> Batch:
+        """The batch where the model is; pinned memory travels while the device computes."""
+        if self.device.type == "cpu":
+            return batch
+        return Batch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
+
+    @property
+    def precision(self) -> str:
+        """The precision that the model computes in: fp32 or bf16."""
+        return "fp32" if self.autocast is None else "bf16"
+
+    def close(self) -> None:
+        """End the loaders' workers."""
+        self.train.close()
+        self.valid.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resume needs, as tensors and plain values."""
+        return {
+            "state": asdict(self.state),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave. Raises UserError where the model's groups have changed since."""
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.state = State(**saved["state"])

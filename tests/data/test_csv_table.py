@@ -1,0 +1,139 @@
+import pytest
+
+from expkit.data import UNLABELLED, csv
+from expkit.errors import UserError
+
+
+@pytest.fixture
+def table(tmp_path, save):
+    """Write a table beside ten images, img/0.jpg to img/9.jpg."""
+    for number in range(10):
+        save(f"img/{number}.jpg")
+
+    def write(*lines: str, encoding: str = "utf-8") -> str:
+        path = tmp_path / "labels.csv"
+        path.write_text("\n".join(lines) + "\n", encoding=encoding)
+        return str(path)
+
+    return write
+
+
+def rows_of(images) -> dict[str, int]:
+    return {images.name(index): int(images.labels[index]) for index in range(len(images))}
+
+
+def test_labels_stay_text_and_valid_is_cut(table):
+    lines = [f"img/{number}.jpg,{'001' if number < 5 else '1'}" for number in range(10)]
+    data = csv(file=table("file,label", *lines), valid_pct=0.4)
+    assert data.classes == ("001", "1")
+    assert (len(data.train), len(data.valid), data.test) == (6, 4, None)
+    assert {**rows_of(data.train), **rows_of(data.valid)} == {f"img/{n}.jpg": int(n >= 5) for n in range(10)}
+    assert data.train.read(0).size == (16, 12)
+
+
+def test_columns_separator_suffix_root_and_split(table, tmp_path):
+    file = table(
+        "split;name;breed", "train;0;cat", "train;1;dog", "valid;2;dog", "val;3;cat", "test;4;", "test;5;cat", ""
+    )
+    data = csv(
+        file=file, root=str(tmp_path / "img"), file_column="name", label_column="breed", split_column="split",
+        separator=";", suffix=".jpg",
+    )  # fmt: skip
+    assert rows_of(data.train) == {"0.jpg": 0, "1.jpg": 1}
+    assert rows_of(data.valid) == {"2.jpg": 1, "3.jpg": 0}
+    assert rows_of(data.test) == {"4.jpg": UNLABELLED, "5.jpg": 0}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(table):
+    file = table("file,label", "img/0.jpg,a", "img/1.jpg,a", encoding="utf-8-sig")
+    assert csv(file=file).classes == ("a",)
+
+
+def test_quoted_and_unicode_cells(table, save):
+    save("img/a, b.jpg")
+    save("img/größe.jpg")
+    data = csv(file=table("label,file", '"x, ""y""","img/a, b.jpg"', '"x, ""y""",img/größe.jpg'))
+    assert data.classes == ('x, "y"',)
+    assert len(data.train) == len(data.valid) == 1
+
+
+HEAD = "file,label,split"
+BAD_TABLES = {
+    "a missing column": (["fil,label,split", "img/0.jpg,a,train"], r"no column 'file'; did you mean 'fil'"),
+    "no rows": ([HEAD], "no rows below its header"),
+    "an empty file": ([], "no column 'file'"),
+    "a column twice": (["file,label,label,split"], "column 'label' 2 times"),
+    "missing cells": ([HEAD, "img/0.jpg,a"], "1 rows .* not the 3 columns.*row 2: 2 columns"),
+    "missing files": (
+        [HEAD, "img/0.jpg,a,train", "img/1.jpg,a,valid", "img/77.jpg,a,train"],
+        r"1 image .*labels\.csv.*row 4: img/77\.jpg does not exist",
+    ),
+    "the same file twice": (
+        [HEAD, "img/0.jpg,a,train", "img/1.jpg,a,valid", "./img//0.jpg,a,train"],
+        r"row 4: img/0\.jpg is listed again \(first in row 2\)",
+    ),
+    "an unknown label in valid": (
+        [HEAD, "img/0.jpg,cat,train", "img/1.jpg,cta,valid"],
+        "row 3: 'cta' .valid.; did you mean 'cat'",
+    ),
+    "an unknown label in test": ([HEAD, "img/0.jpg,a,train", "img/1.jpg,a,valid", "img/2.jpg,b,test"], "row 4: 'b'"),
+    "no label": ([HEAD, "img/0.jpg,a,train", "img/1.jpg,,valid"], r"row 3: no label for img/1\.jpg"),
+    "no file": ([HEAD, "img/0.jpg,a,train", ",a,valid"], "row 3: no file name"),
+    "another split": ([HEAD, "img/0.jpg,a,trian"], "row 2: split 'trian', expected .* did you mean 'train'"),
+    "no training row": ([HEAD, "img/0.jpg,a,valid"], "no row for training"),
+    "a path above the root": ([HEAD, "../x.jpg,a,train"], r"row 2: \.\./x\.jpg leads out of the root"),
+    "a path above the root, hidden": ([HEAD, "img/../../x.jpg,a,train"], "row 2: .*leads out of the root"),
+    "an absolute path": ([HEAD, "/etc/passwd,a,train"], "row 2: /etc/passwd leads out of the root"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_bad_tables_are_refused(table, case):
+    lines, message = BAD_TABLES[case]
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        csv(file=table(*lines), split_column="split")
+
+
+def test_links_must_not_lead_out_of_the_root(table, tmp_path):
+    root = tmp_path / "img"
+    (root / "out.jpg").symlink_to(tmp_path / "labels.csv")
+    (root / "up").symlink_to(tmp_path)
+    (root / "in.jpg").symlink_to(root / "3.jpg")
+    file = table("file,label", "0.jpg,a", "1.jpg,a", "in.jpg,a")
+    assert len(csv(file=file, root=str(root)).train) == 2
+    file = table("file,label", "0.jpg,a", "out.jpg,a", "up/img/1.jpg,a", "up/x.jpg,a")
+    with pytest.raises(UserError, match=r"(?s)2 rows .*row 3: out\.jpg leads out.*row 5: up/x\.jpg leads out"):
+        csv(file=file, root=str(root))
+
+
+def test_all_wrong_rows_are_counted_and_ten_are_named(table):
+    lines = [f"img/{number}.jpg,a" for number in range(10)] + [f"img/{number}.jpg,a" for number in range(10)] + [",a"]
+    with pytest.raises(UserError) as raised:
+        csv(file=table("file,label", *lines))
+    assert "11 rows" in str(raised.value)
+    assert "row 12: " in str(raised.value)
+    assert "row 21: " in str(raised.value)
+    assert "and 1 more" in str(raised.value)
+
+
+def test_unreadable_training_images_are_skipped_but_never_test_images(table, tmp_path):
+    lines = [HEAD, "img/0.jpg,a,train", "img/1.jpg,a,train", "img/2.jpg,a,valid", "img/3.jpg,,test"]
+    (tmp_path / "img" / "1.jpg").write_bytes(b"")
+    data = csv(file=table(*lines), split_column="split", on_bad_image="skip")
+    assert rows_of(data.train) == {"img/0.jpg": 0}
+    (tmp_path / "img" / "3.jpg").write_bytes(b"")
+    with pytest.raises(UserError, match=r"row 5: img/3\.jpg is empty"):
+        csv(file=table(*lines), split_column="split", on_bad_image="skip")
+
+
+def test_a_file_that_is_no_table_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"data\.file: .*gone\.csv does not exist"):
+        csv(file=str(tmp_path / "gone.csv"))
+    (tmp_path / "x.csv").write_bytes("file,label\ncaf\xe9.jpg,a\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"x\.csv cannot be read as CSV in UTF-8"):
+        csv(file=str(tmp_path / "x.csv"))
+
+
+def test_the_separator_is_one_character():
+    with pytest.raises(UserError, match="separator must be"):
+        csv(file="x.csv", separator=", ")
