@@ -3,6 +3,7 @@
 import logging
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def read_torch(path: Path) -> object:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" not in str(error):
+        if not zipfile.is_zipfile(path) and path.read_bytes()[:1] != pickle.PROTO:
             raise UserError(f"model.weights: {path} is damaged or no file of torch.save") from error
         raise UserError(
             f"model.weights: {path} is refused because it holds more than tensors, and unpickling that could run code; "

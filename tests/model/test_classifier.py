@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from expkit.errors import UserError
-from expkit.model import efficientnet_lite0, resnet18, resnet34, timm, xresnet18, xresnet34, xresnet50
+from expkit.model import efficientnet_lite0, resnet18, resnet34, timm, xresnet34, xresnet50
 from expkit.model.classifier import Classifier, LayerGroup
 from expkit.model.head import Pool
 from expkit.model.options import IMAGENET_MEAN, IMAGENET_STD
@@ -14,7 +14,6 @@ from expkit.model.options import IMAGENET_MEAN, IMAGENET_STD
 MODELS = {
     "resnet18": lambda classes: resnet18(classes),
     "resnet34": lambda classes: resnet34(classes, head="linear"),
-    "xresnet18": lambda classes: xresnet18(classes),
     "xresnet34": lambda classes: xresnet34(classes, head="linear"),
     "xresnet50": lambda classes: xresnet50(classes),
     "efficientnet_lite0": lambda classes: efficientnet_lite0(classes, weights=None),
