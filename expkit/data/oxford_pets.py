@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from filelock import FileLock
 
 from expkit.check import Fraction, NotNegativeInt, checked
 from expkit.data.file_names import PET_BREED, PET_SPECIES, LabelPattern
@@ -93,17 +94,7 @@ def is_name(name: str, pattern: LabelPattern) -> bool:
 
 def fetched(root: Path, download: bool) -> Path:
     """Fetch the dataset with torchvision, and give the folder that holds it."""
-    reason = "data.download is false"
-    if download:
-        from torchvision.datasets import OxfordIIITPet
-
-        try:
-            with patience(SECONDS):
-                OxfordIIITPet(root, download=True)
-        except Exception as error:  # network, disk, checksum and archive errors share no class
-            reason = f"it cannot be fetched ({type(error).__name__}: {' '.join(str(error).split())})"
-        else:
-            reason = "what was fetched has no such layout"
+    reason = fetch(root) if download else "data.download is false"
     folder = find_layout(root)
     if folder is None:
         raise UserError(
@@ -112,6 +103,19 @@ def fetched(root: Path, download: bool) -> Path:
             f"and unpack both in {root.absolute()}"
         )
     return folder
+
+
+def fetch(root: Path) -> str:
+    """Let torchvision fetch the dataset, one process at a time; say why there may be none afterwards."""
+    from torchvision.datasets import OxfordIIITPet
+
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".fetch.lock"), patience(SECONDS):
+            OxfordIIITPet(root, download=True)
+    except Exception as error:  # network, disk, checksum and archive errors share no class
+        return f"it cannot be fetched ({type(error).__name__}: {' '.join(str(error).split())})"
+    return "what was fetched has no such layout"
 
 
 @contextmanager
