@@ -98,15 +98,15 @@ class Optimizer:
         for name, given in schedules.items():
             if name == "mom" and "mom" not in self.hypers:
                 continue
-            place = self.place(name)
-            each = [given] * len(self.groups) if callable(given) else list(given)
-            if len(each) != len(self.groups):
+            write = self.place(name).write
+            targets = [self.targets(name, i) for i in range(len(self.groups))]
+            if callable(given):
+                writes.append((given, write, [group for groups in targets for group in groups]))
+            elif len(given) == len(targets):
+                writes += [(schedule, write, groups) for schedule, groups in zip(given, targets, strict=True)]
+            else:
                 names = ", ".join(self.groups)
-                raise UserError(f"sched: {name} needs a schedule for each of the groups {names}, got {len(each)}")
-            targets: dict[Schedule, list[Group]] = {}
-            for i, schedule in enumerate(each):
-                targets.setdefault(schedule, []).extend(self.targets(name, i))
-            writes += [(schedule, place.write, groups) for schedule, groups in targets.items()]
+                raise UserError(f"sched: {name} needs a schedule for each of the groups {names}, got {len(given)}")
 
         def set_all(t: float) -> None:
             for schedule, write, groups in writes:

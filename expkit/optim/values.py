@@ -3,18 +3,21 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict
 
 from expkit.check import NotNegative, Portion, Positive
 from expkit.errors import UserError
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
 class Stop(TypedDict):
     """`{stop: b}`: b for the head, b / 10 for all other groups."""
 
     stop: Positive
 
 
+@with_config(ConfigDict(extra="forbid", strict=True))
 class Span(TypedDict):
     """`{start: a, stop: b}`: even multiples from a for the first group to b for the head."""
 

@@ -77,6 +77,8 @@ def are_pieces(value: list[Any] | tuple[Any, ...], key: str) -> bool:
 def curve(value: Any, peak: float | None, key: str) -> Schedule:
     """The schedule that one curve of the grammar describes; `peak` is the group's lr, None for all but lr."""
     if isinstance(value, Mapping):
+        if "pct" in value:
+            raise UserError(f"{key}.pct is for the pieces of a list; leave it out of a single curve")
         return piece(value, peak, peak, key)[0]
     if isinstance(value, list | tuple) and are_pieces(value, key):
         return pieces(value, peak, key)
@@ -105,6 +107,8 @@ def piece(value: Mapping[str, Any], last: float | None, peak: float | None, key:
         if name not in PIECE_KEYS:
             raise UserError(f"{key}.{name} is no key of a curve; {nearest(name, PIECE_KEYS)}")
     if "function" in value:
+        if others := sorted({*value} - {"pct", "function"}):
+            raise UserError(f"{key}.{others[0]} has no effect beside {key}.function; leave it out")
         own = curve(value["function"], peak, f"{key}.function")
         return own, own(1.0)
     if "shape" not in value:
@@ -113,10 +117,10 @@ def piece(value: Mapping[str, Any], last: float | None, peak: float | None, key:
     if start is None:
         raise UserError(f"{key}.start is missing: the first piece of a curve needs a number to start from")
     annealer = shape(value["shape"], f"{key}.shape")
-    if annealer is not constant and "end" not in value:
-        raise UserError(f"{key}.end is missing: {value['shape']} needs a number to end at")
+    if (annealer is constant) == ("end" in value):
+        raise UserError(f"{key}.end is {'of no use to constant' if annealer is constant else 'missing: a number'}")
     end = number(value["end"], peak, f"{key}.end") if "end" in value else start
-    return anneal(annealer, start, end, value, key), start if annealer is constant else end
+    return anneal(annealer, start, end, value, key), end
 
 
 def anneal(annealer: Callable[..., Schedule], start: float, end: float, value: Mapping[str, Any], key: str) -> Schedule:

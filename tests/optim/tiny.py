@@ -23,6 +23,8 @@ def golden(name: str) -> Any:
 
 
 class Group(NamedTuple):
+    """A layer group."""
+
     name: str
     modules: tuple[nn.Module, ...]
 
@@ -30,11 +32,11 @@ class Group(NamedTuple):
 class Tiny(nn.Module):
     """Linear without bias, batch norm, two more linears: three layer groups."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: int = 6, width: int = 8, outputs: int = 3) -> None:
         super().__init__()
-        self.a = nn.Sequential(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU())
-        self.b = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
-        self.c = nn.Linear(8, 3)
+        self.a = nn.Sequential(nn.Linear(inputs, width, bias=False), nn.BatchNorm1d(width), nn.ReLU())
+        self.b = nn.Sequential(nn.Linear(width, width), nn.ReLU())
+        self.c = nn.Linear(width, outputs)
 
     @property
     def layer_groups(self) -> list[Group]:
