@@ -3,12 +3,26 @@
 import os
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from expkit.errors import UserError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
 """Pixel formats only: Pillow would hand an EPS file to Ghostscript, which is a program in itself."""
+
+
+ORIENTATION = 0x0112
+"""The EXIF tag."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation."""
 
 
 def read_image(path: str | bytes, size: int | None = None) -> Image.Image:
@@ -41,7 +55,9 @@ def check_pixels(image: Image.Image) -> None:
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """A loaded image turned by its EXIF orientation and brought to RGB; what is transparent becomes white."""
-    ImageOps.exif_transpose(image, in_place=True)
+    turn = TURNS.get(orientation_of(image))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode == "I" or image.mode.startswith("I;16"):
@@ -53,6 +69,14 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) where there is none or the EXIF block is damaged: the pixels are still good."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow's EXIF reader raises whatever damaged bytes lead it to
+        return 1
 
 
 def grey_from_16_bits(image: Image.Image) -> Image.Image:

@@ -1,6 +1,5 @@
 """Labels taken from file names by a regular expression."""
 
-import os
 import re
 
 import numpy as np
@@ -47,7 +46,7 @@ class LabelPattern:
         seen: dict[str | None, int] = {None: UNLABELLED}
         found = np.empty(len(names), np.int64)
         for row, name in enumerate(names):
-            label = self.label_of(shown(os.path.basename(name)))
+            label = self.label_of(shown(name[name.rfind(b"/") + 1 :]))
             found[row] = seen.setdefault(label, len(seen) - 1)
         words = [word for word in seen if word is not None]
         order = sorted(range(len(words)), key=words.__getitem__)

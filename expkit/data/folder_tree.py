@@ -95,7 +95,7 @@ def read_part(root: str, split: Split, prefix: bytes, pattern: LabelPattern | No
     folder = f"{root.rstrip('/')}/{shown(prefix)}"
     part = by_folder(root, prefix) if pattern is None else by_pattern(root, prefix, pattern)
     if not len(part.names):
-        hint = " in class folders" if pattern is None else ""
+        hint = " in class folders" if pattern is None and split != Split.TEST else ""
         raise UserError(f"{folder} holds no images{hint}")
     strays = np.flatnonzero(part.codes == UNLABELLED)
     if split == Split.TEST or not len(strays):

@@ -45,7 +45,7 @@ STORED_AS = {
 
 
 @pytest.mark.parametrize("orientation", STORED_AS)
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 def test_exif_orientation_is_undone(tmp_path, orientation, suffix):
     stored = quarters() if STORED_AS[orientation] is None else quarters().transpose(STORED_AS[orientation])
     exif = Image.Exif()
@@ -54,6 +54,20 @@ def test_exif_orientation_is_undone(tmp_path, orientation, suffix):
     image = pixels(tmp_path / f"x.{suffix}")
     assert image.shape == (48, 64, 3)
     assert corners(image) == [RED, GREEN, BLUE]
+
+
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage!", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0"])
+def test_a_damaged_exif_block_spoils_no_picture(tmp_path, exif):
+    quarters().save(tmp_path / "x.jpg", exif=exif)
+    assert corners(pixels(tmp_path / "x.jpg")) == [RED, GREEN, BLUE]
+
+
+def test_a_turned_palette_image_keeps_its_transparency(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = quarters().transpose(Image.Transpose.ROTATE_180).quantize(4)
+    turned.save(tmp_path / "x.png", exif=exif, transparency=turned.getpixel((60, 40)))
+    assert corners(pixels(tmp_path / "x.png")) == [WHITE, GREEN, BLUE]
 
 
 def test_grey_is_repeated(tmp_path):
