@@ -109,6 +109,8 @@ def test_warmup_delays_all_curves():
         ("wd: [{pct: 0.5, shape: constant, start: 1}]", "sched.hypers.wd: the pct of all pieces must"),
         ("wd: [{pct: 0.5, shape: constant, start: 1}, 1]", "sched.hypers.wd[1] has no pct"),
         ("wd: [1, 2, 3]", "sched.hypers.wd must have one curve for each of the 2 layer groups, got 3"),
+        ("lr: peak / 0", "sched.hypers.lr='peak / 0' divides by 0"),
+        ("lr: peak / 1.2.3", "sched.hypers.lr"),
         ("wd: true", "sched.hypers.wd must be a number"),
         ("wd: [{pct: x, shape: constant, start: 1}]", "sched.hypers.wd[0].pct must be a number"),
         ("wd: {pct: 0.5, shape: constant, start: 1}", "sched.hypers.wd.pct is for the pieces of a list"),

@@ -175,7 +175,8 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on: tensors and plain values by parameter and group name."""
-        values = {name: self.get(name) for name in self.hypers}
+        # A schedule of the user may have left numpy's numbers, which a weights-only load refuses.
+        values = {name: [float(value) for value in self.get(name)] for name in self.hypers}
         return saved_state(self.torch, self.split) | {"hypers": values, "frozen": self.frozen}
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:

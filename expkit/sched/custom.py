@@ -11,7 +11,7 @@ A curve is one of
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from expkit.check import Portion, Positive, checked, nearest
@@ -28,12 +28,12 @@ SHAPES: dict[str, Callable[..., Schedule]] = {
     "polynomial": polynomial,
 }
 PIECE_KEYS = ("pct", "shape", "start", "end", "power", "function")
-PEAK = re.compile(r"peak(?:\s*([*/])\s*([0-9.]+(?:[eE][+-]?[0-9]+)?))?")
+PEAK = re.compile(r"peak(?:\s*([*/])\s*(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+))?")
 
 
 @checked
 def custom(
-    lr: list[float],
+    lr: Sequence[float],
     epochs: int = 1,
     *,
     hypers: Mapping[str, Any],
@@ -52,11 +52,11 @@ def custom(
     Raises UserError, naming the key, for a curve that is none.
     """
     wanted = {"lr": "peak", **hypers}
-    schedules = {name: hyper_curves(name, curve, lr, f"sched.hypers.{name}") for name, curve in wanted.items()}
+    schedules = {name: hyper_curves(name, value, lr, f"sched.hypers.{name}") for name, value in wanted.items()}
     return with_warmup(schedules, warmup, warmup_div)
 
 
-def hyper_curves(name: str, value: Any, lr: list[float], key: str) -> Schedule | list[Schedule]:
+def hyper_curves(name: str, value: Any, lr: Sequence[float], key: str) -> Schedule | list[Schedule]:
     """The schedule of one hyperparameter, or a list with one per group where groups differ (lr always)."""
     peaks: list[float | None] = [*lr] if name == "lr" else [None] * len(lr)
     if isinstance(value, list | tuple) and not are_pieces(value, key):
@@ -155,5 +155,7 @@ def number(value: Any, peak: float | None, key: str) -> float:
         raise UserError(f"{key}: only lr has a peak, give a number instead of {value!r}")
     if match and peak is not None:
         factor = float(match[2] or 1)
+        if factor == 0 and match[1] == "/":
+            raise UserError(f"{key}={value!r} divides by 0; give another number")
         return peak / factor if match[1] == "/" else peak * factor
     raise UserError(f"{key} must be a number, or for lr one relative to its peak such as peak / 25, got {value!r}")

@@ -79,7 +79,8 @@ def test_averages_begin_anew_after_freezing_and_schedules_still_reach_the_groups
     follow = optimizer.follow({"lr": lambda t: t})
     train(model, optimizer)
     optimizer.freeze()
-    assert all(not state["state"] or "adagrad" in state["kind"].lower() for state in [optimizer.state_dict()])
+    averages = [value for state in optimizer.state_dict()["state"].values() for value in state.values()]
+    assert not any(torch.as_tensor(value).any() for value in averages)
     follow(0.25)
     assert {group["lr"] for group in optimizer.torch.param_groups} == {0.25}
 

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 
@@ -52,6 +53,12 @@ def test_averages_take_the_memory_layout_of_their_parameters():
     loaded.load_state_dict(saved.state_dict())
     average = loaded.torch.state[new.conv.weight]["exp_avg"]
     assert average.stride() == new.conv.weight.stride()
+
+
+def test_numbers_of_numpy_are_saved_as_plain_ones():
+    optimizer = optim.adam(Tiny())
+    optimizer.follow({"lr": lambda t: np.float64(t)})(0.5)
+    assert through_a_file(optimizer.state_dict())["hypers"]["lr"] == [0.5] * 3
 
 
 def test_another_optimizer_is_refused():
