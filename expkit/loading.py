@@ -199,12 +199,18 @@ def leave_signals_to_parent(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def is_fixed(images: Images, transforms: Transforms, train: bool) -> bool:
+    """Whether pixels lie in memory and each epoch sees them alike."""
+    # Not `hasattr`, because `pixels` may be a property that gathers them all.
+    return "pixels" in dir(images) and not (train and transforms.random)
+
+
 def auto_workers(images: Images, transforms: Transforms, train: bool) -> int:
     """The meaning of `num_workers: auto`: none for pixels in memory that nothing random is done to, else one a core.
 
     At most eight, and on few cores only one, because there training itself needs them.
     """
-    if hasattr(images, "pixels") and not (train and transforms.random):
+    if is_fixed(images, transforms, train):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, max(1, cores - 1))
@@ -224,12 +230,11 @@ def make_loader(
 
     Raises UserError where an image cannot be read.
     """
-    fixed = hasattr(images, "pixels") and not (train and transforms.random)
-    if fixed and len(images) * transforms.size**2 * 3 <= MEMORY:
+    if is_fixed(images, transforms, train) and len(images) * transforms.size**2 * 3 <= MEMORY:
         pixels = torch.empty((len(images), transforms.size, transforms.size, 3), dtype=torch.uint8)
         for index in range(len(images)):
             pixels[index] = transforms.valid(images.read(index))
-        return TensorLoader(pixels, torch.from_numpy(images.labels), batch_size=batch_size, seed=seed, train=train)
+        return TensorLoader(pixels, torch.tensor(images.labels), batch_size=batch_size, seed=seed, train=train)
     workers = auto_workers(images, transforms, train) if num_workers == "auto" else num_workers
     return ImageLoader(
         images,

@@ -90,11 +90,11 @@ def zoomed_and_shifted(frame: Frame, draw: random.Random, amounts: Amounts) -> F
 
 def view(pixels: Tensor, frame: Frame, angle: float, size: int) -> Tensor:
     """What `frame` of `pixels` (uint8, 3 x H x W) shows, turned by `angle` degrees, as uint8, 3 x size x size."""
-    left, top = round(frame.x - frame.width / 2), round(frame.y - frame.height / 2)
-    width, height = round(frame.width), round(frame.height)
+    exact = frame.x - frame.width / 2, frame.y - frame.height / 2, frame.width, frame.height
+    left, top, width, height = box = tuple(map(round, exact))
     inside = left >= 0 and top >= 0 and left + width <= pixels.shape[2] and top + height <= pixels.shape[1]
-    # Cut at whole pixels where that moves the view by less than a pixel of the result, which is three times as fast.
-    whole = (width, height) == (frame.width, frame.height) or min(width, height) >= size
+    # Cut at whole pixels where that moves the view by less than a pixel of the result: it is three times as fast.
+    whole = box == exact or min(width, height) >= size
     if angle == 0 and inside and whole:
         seen: Tensor = v2.resized_crop(pixels, top, left, height, width, [size, size], antialias=True)
         return seen
