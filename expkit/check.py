@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar
 
 from annotated_types import Ge, Gt, Le, Len, Lt, MinLen
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
 
 from expkit.errors import UserError
 
@@ -114,7 +115,7 @@ def describe(annotation: Any) -> str:
         if origin is dict or issubclass(origin, Mapping):
             return "keys with " + describe(args[1]) + " each" if args else "keys and values"
         return f"a list (each {describe(args[0])})" if args else "a list"
-    if typing.is_typeddict(annotation):
+    if is_typeddict(annotation):
         return "{" + ", ".join(f"{key}: {describe(hint)}" for key, hint in annotation.__annotations__.items()) + "}"
     return WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 

@@ -102,7 +102,7 @@ class ImageLoader:
             batch_sampler=self.plan,
             num_workers=num_workers,
             collate_fn=as_is,
-            worker_init_fn=leave_signals_to_parent,
+            worker_init_fn=serve_parent,
             persistent_workers=num_workers > 0,
             pin_memory=pin_memory,
             generator=torch.Generator(),  # else each start draws from the global one
@@ -193,8 +193,13 @@ def as_is(packed: Any) -> Any:
     return packed
 
 
-def leave_signals_to_parent(worker: int) -> None:
-    """Go on under Ctrl-C and a SIGTERM to the whole group: the parent finishes its step and then ends the workers."""
+def serve_parent(worker: int) -> None:
+    """Begin a worker: it gives way to the parent's computing, and leaves signals to it.
+
+    On few cores an equal beside the parent's threads would hold them all up at every barrier. Under Ctrl-C, or a
+    SIGTERM to the whole group, the parent finishes its step and then ends the workers.
+    """
+    os.nice(10)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

@@ -71,5 +71,7 @@ def assemble(config: Config) -> Run:
         )
         for images in (data.train, data.valid)
     )
-    trainer = build(config.trainer, model, optimizer, train, valid, len(data.classes), config.seed)
+    trainer = build(
+        config.trainer, model, optimizer, train, valid, len(data.classes), config.seed, config.image_size
+    )
     return Run(data, trainer, phases, optimizer.get("lr"))

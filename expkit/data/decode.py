@@ -1,6 +1,7 @@
 """Any readable image file as RGB pixels, upright."""
 
 import os
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -36,9 +37,9 @@ def read_image(path: str | bytes, size: int | None = None) -> Image.Image:
         raise UserError(f"cannot read the image {os.fsdecode(path)!r}: it {reason_of(error)}; replace it") from error
 
 
-def decode(path: str | bytes, size: int | None = None) -> Image.Image:
-    """Decode as `read_image` does, with the reader's own exceptions."""
-    with Image.open(os.fsdecode(path), formats=FORMATS) as image:
+def decode(file: str | bytes | IO[bytes], size: int | None = None) -> Image.Image:
+    """Decode a file, by its path or open, as `read_image` does, with the reader's own exceptions."""
+    with Image.open(os.fsdecode(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
         check_pixels(image)
         if size is not None:
             image.draft(None, (size, size))  # JPEG: libjpeg scales by 1/2, 1/4 or 1/8 while it decodes

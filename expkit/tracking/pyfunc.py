@@ -1,11 +1,13 @@
 """The model that a run leaves in MLflow, as code that MLflow runs when the model is loaded.
 
-`mlflow.pyfunc.load_model(uri).predict(images)` gives class names for encoded images (bytes), or arrays H x W x 3 uint8.
+`mlflow.pyfunc.load_model(uri).predict(images)` gives class names for a list of encoded images (bytes), or for a table
+with one column of encoded images or of arrays H x W x 3 uint8.
 """
 
 import base64
 import json
 from collections.abc import Iterable
+from io import BytesIO
 from typing import Any
 
 import mlflow
@@ -17,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from expkit.config import check_config
-from expkit.data.decode import read_image, upright_rgb
+from expkit.data.decode import decode, upright_rgb
 from expkit.run import build
 
 BATCH = 64
@@ -61,7 +63,7 @@ def open_image(image: Any) -> Image.Image:
     if isinstance(image, str):
         image = base64.b64decode(image)
     if isinstance(image, bytes):
-        return read_image(image)
+        return decode(BytesIO(image))
     return upright_rgb(Image.fromarray(np.asarray(image, dtype=np.uint8)))
 
 

@@ -17,6 +17,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# The trainer comes first: on few cores an equal at its side would hold up its threads at every barrier.
+os.nice(10)
+
 # A store that is down is tried a few times within a minute, not for MLflow's default of several.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")

@@ -128,10 +128,8 @@ class Trainer:
     def fit(self, phase: Phase, schedules: Schedules) -> None:
         """Train one phase, from where the state stands in it to its end. Raises Stopped where a stop is asked for."""
         state = self.state
-        if phase.trains is None:
-            self.optimizer.unfreeze()
-        else:
-            self.optimizer.freeze_to(-phase.trains)
+        if state.epoch == state.batch == 0:  # later, the optimizer has been loaded with what is frozen
+            self.optimizer.freeze_to(0 if phase.trains is None else -phase.trains)
         apply = self.optimizer.follow(schedules)
         batches = self.train.stream(state.epochs, state.batch, state.epochs + phase.epochs - state.epoch)
         for epoch in range(state.epoch, phase.epochs):

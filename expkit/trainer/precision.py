@@ -1,0 +1,78 @@
+"""Where a model computes, and in which precision."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from expkit.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """The torch device that `trainer.device` means. Raises UserError where this machine lacks it."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"trainer.device={name} is not to be had here ({reason}); use auto, cpu or cuda") from None
+    return device
+
+
+def computes_in_bf16(
+    precision: Literal["auto", "bf16", "fp32"], model: nn.Module, device: torch.device, image_size: int | None
+) -> bool:
+    """Whether to autocast to bfloat16: as told, or by itself where that is native, convolves and is right.
+
+    Raises UserError where bf16 is demanded but would be wrong, or the model does not take the image size.
+    """
+    wrong = convolutions_of_points(model, device, image_size) if image_size is not None and device.type == "cpu" else []
+    if wrong and precision == "bf16":
+        raise UserError(
+            f"trainer.precision=bf16 is not to be had with image_size={image_size}: {wrong[0]} sees an image of 1 x 1 "
+            "there, for which oneDNN gives wrong gradients in bfloat16; use fp32 or a larger image_size"
+        )
+    convolves = any(parameter.ndim == 4 for parameter in model.parameters())
+    return precision == "bf16" or (precision == "auto" and convolves and not wrong and is_native(device))
+
+
+def is_native(device: torch.device) -> bool:
+    """Whether the processor or GPU multiplies bfloat16 itself, not by conversion to float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        features = torch.cpu.get_capabilities()
+        return bool(features.get("avx512_bf16") or features.get("amx_bf16") or features.get("bf16"))
+    return False
+
+
+@torch.inference_mode()
+def convolutions_of_points(model: nn.Module, device: torch.device, image_size: int) -> list[str]:
+    """Names of strided convolutions, larger than 1 x 1, whose input has shrunk to a single point.
+
+    oneDNN (torch 2.14) leaves parts of their bfloat16 weight gradient unset. Found by one blank image, which also
+    shows whether the model takes the size at all: raises UserError where it does not.
+    """
+    found: list[str] = []
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and max(module.kernel_size) > 1:
+
+            def note(module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                if inputs[0].shape[2:] == (1, 1):
+                    found.append(name)
+
+            hooks.append(module.register_forward_pre_hook(note))
+    training = model.training
+    model.eval()
+    try:
+        model(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UserError(f"the model does not take images of image_size={image_size}: {error}") from None
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return found

@@ -1,0 +1,56 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+
+from expkit.config import Config, check_config
+
+ROOT = Path(__file__).parents[1]
+PETS = ROOT.parent / "shared" / "data" / "pets_mini"
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The job config that these overrides give on the command line."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+@pytest.fixture
+def config_of() -> Callable[..., Config]:
+    """A checked config from command-line overrides."""
+
+    def make(*overrides: str) -> Config:
+        values = OmegaConf.to_container(composed(*overrides), resolve=True, throw_on_missing=True)
+        assert isinstance(values, dict)
+        return check_config({str(key): value for key, value in values.items()})
+
+    return make
+
+
+@pytest.fixture
+def pets_mini() -> Path:
+    """475 real photos in the layout of Oxford-IIIT Pets."""
+    if not PETS.is_dir():
+        pytest.skip("the sample of Oxford-IIIT Pets does not lie beside this checkout (../shared/data/pets_mini)")
+    return PETS
+
+
+@pytest.fixture
+def colour_folders(tmp_path: Path) -> Path:
+    """Sixty small photos of noise, reddish or bluish, in train/ and valid/ folders by class."""
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 22), ("valid", 8)):
+        for channel, name in ((0, "red"), (2, "blue")):
+            folder = tmp_path / "colours" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = draw.integers(0, 120, (40, 48, 3), dtype=np.uint8)
+                pixels[..., channel] += 100
+                Image.fromarray(pixels).save(folder / f"{number}.jpg", quality=95)
+    return tmp_path / "colours"

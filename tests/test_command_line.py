@@ -1,0 +1,275 @@
+"""The command line as a person uses it: real processes, a real MLflow store, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+SMALL = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=64", "tracking=none")
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "expkit", *arguments]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def expkit(*arguments: str, cwd: Path) -> tuple[int, str, str]:
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def only_run(cwd: Path) -> Path:
+    (folder,) = (path for path in (cwd / "outputs").glob("*/*") if (path / ".hydra").is_dir())
+    return folder
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"]
+
+
+def wait_until(condition, process: subprocess.Popen[str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_without_arguments_the_experiments_are_listed(tmp_path):
+    status, out, _ = expkit(cwd=tmp_path)
+    assert status == 0
+    assert "\n  digits " in out
+    assert "\n  pets " in out
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_shows_groups_and_examples(tmp_path):
+    status, out, _ = expkit("--help", cwd=tmp_path)
+    assert status == 0
+    assert "\noptim: adadelta, adagrad, adam" in out
+    assert "python -m expkit +experiment=digits" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["+experiment=digit"], "error: experiment=digit is no choice of experiment; did you mean 'digits'?"),
+        (["+experiment=digits", "optim=adm"], "error: optim=adm is no choice of optim; did you mean 'adam'?"),
+        (["+experiment=digits", "optim.lrr=1"], "error: optim.lrr is no key of optim; did you mean 'lr'?"),
+        (["+experiment=digits", "optimm=adam"], "error: optimm is no key of the config; did you mean 'optim'?"),
+        (["experiment=digits"], "error: write +experiment=NAME, with a plus sign"),
+        (["+experiment=digits", "epochs=0"], "error: epochs must be a whole number of at least 1, got 0"),
+        (["data=csv"], "error: data.file has no default: give it as data.file=VALUE"),
+        (["resume=nowhere"], "error: nowhere is neither a run folder nor the id of a run"),
+    ],
+)
+def test_mistakes_are_answered_in_one_message_and_leave_nothing(tmp_path, arguments, message):
+    status, _, err = expkit(*arguments, cwd=tmp_path)
+    assert status == 1
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("outputs/*/*"))
+
+
+def test_help_and_mistakes_come_before_torch_is_imported(tmp_path):
+    for arguments in (["--help"], ["+experiment=digits", "epochs=0"]):
+        code = f"""
+import sys
+sys.argv = ["expkit", *{arguments}]
+from expkit.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+assert not {{"torch", "mlflow", "pandas", "matplotlib"}} & set(sys.modules)
+"""
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def tracked_run(tmp_path_factory) -> Path:
+    cwd = tmp_path_factory.mktemp("tracked")
+    arguments = ("+experiment=digits", "epochs=2", "image_size=16", "optim.lr={start: 1e-4, stop: 1e-2}")
+    status, out, err = expkit(*arguments, cwd=cwd)
+    assert status == 0, err
+    assert "mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db" in out
+    return only_run(cwd)
+
+
+def test_a_run_leaves_its_whole_record(tracked_run):
+    result = json.loads((tracked_run / "result.json").read_text())
+    assert result["objective"]["name"] == "valid_accuracy"
+    assert result["objective"]["value"] == result["metrics"]["best"]["valid_accuracy"] > 0.5
+    assert (result["epochs"], result["steps"], result["precision"] in ("bf16", "fp32")) == (2, 44, True)
+    assert result["classes"] == [str(digit) for digit in range(10)]
+    assert result["images_per_second"] > 0
+    traces = pq.read_table(tracked_run / "traces.parquet").to_pandas()
+    assert traces["step"].tolist() == list(range(44))
+    assert traces["lr_0"].max() == pytest.approx(1e-4, rel=1e-2)
+    assert traces["lr_2"].max() == pytest.approx(1e-2, rel=1e-2)
+    assert {"mom_1", "wd_2", "sqr_mom_0", "eps_0", "train_loss", "train_loss_smoothed"} < set(traces)
+    predictions = pd.read_parquet(tracked_run / "predictions.parquet")
+    assert (predictions["label"] == predictions["prediction"]).mean() == result["objective"]["value"]
+    for name in ("losses", "schedule", "confusion", "top_losses"):
+        assert Image.open(tracked_run / "plots" / f"{name}.png").width > 300
+    for name in ("last.pt", "best.safetensors", "model.safetensors"):
+        assert (tracked_run / "checkpoints" / name).stat().st_size > 1_000_000
+    assert ".hydra" in {path.name for path in tracked_run.iterdir()}
+
+
+def test_mlflow_holds_params_metrics_traces_tags_and_files(tracked_run):
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tracked_run.parents[1]}/mlflow.db")
+    result = json.loads((tracked_run / "result.json").read_text())
+    run = client.get_run(result["run_id"])
+    assert run.info.status == "FINISHED"
+    assert client.get_experiment(run.info.experiment_id).name == "digits"
+    assert run.data.params["optim.lr.stop"] == "0.01"
+    assert run.data.params["epochs"] == "2"
+    assert run.data.tags["fingerprint"] == result["fingerprint"]
+    assert {"torch", "mlflow", "expkit", "python"} < set(run.data.tags)
+    for name in ("train_loss", "valid_loss", "valid_accuracy", "valid_error_rate", "valid_f1"):
+        assert [point.step for point in client.get_metric_history(result["run_id"], name)] == [1, 2]
+    for name in ("batch/train_loss", "hp/lr_0", "hp/mom_2", "hp/wd_1"):
+        assert [point.step for point in client.get_metric_history(result["run_id"], name)] == list(range(44))
+    artifacts = {entry.path for entry in client.list_artifacts(result["run_id"])}
+    assert {"checkpoints", "plots", ".hydra", "result.json", "traces.parquet", "predictions.parquet"} <= artifacts
+
+
+def test_the_logged_model_predicts_class_names_for_bytes_and_arrays(tracked_run):
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{tracked_run.parents[1]}/mlflow.db")
+    run_id = json.loads((tracked_run / "result.json").read_text())["run_id"]
+    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    digits = load_digits()
+    arrays = [np.repeat(image[..., None] * 15.9, 3, axis=2).astype(np.uint8) for image in digits.images[:300]]
+    files = [png(array) for array in arrays]
+    from_bytes, from_arrays = model.predict(files), model.predict(pd.DataFrame({"image": arrays}))
+    assert from_bytes["class"].tolist() == from_arrays["class"].tolist()
+    assert (from_bytes["class"] == digits.target[:300].astype(str)).mean() > 0.5
+    assert model.metadata.signature.outputs.input_names() == ["class", "confidence"]
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory) -> dict[str, torch.Tensor]:
+    cwd = tmp_path_factory.mktemp("whole")
+    status, _, err = expkit(*SMALL, cwd=cwd)
+    assert status == 0, err
+    return last_weights(only_run(cwd))
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_a_checkpoint_from_which_resume_gives_the_same_bits(tmp_path, whole_run, number, status):
+    process = start(*SMALL, cwd=tmp_path)
+    traces = lambda: list(tmp_path.glob("outputs/digits/*/traces.bin"))  # noqa: E731  # read again at each look
+    wait_until(traces, process)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    folder = only_run(tmp_path)
+    assert f"python -m expkit resume={folder}" in err
+    stopped = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["state"]
+    assert stopped["step"] < 66
+    status, _, err = expkit(f"resume={folder}", cwd=tmp_path)
+    assert status == 0, err
+    assert_same(whole_run, last_weights(folder))
+    assert len(pq.read_table(folder / "traces.parquet")) == 66
+
+
+def test_a_killed_run_resumes_in_the_same_mlflow_run_to_the_same_bits(tmp_path, whole_run):
+    arguments = ("tracking=mlflow", "trainer.checkpoint_every=3")
+    process = start(*(argument for argument in SMALL if argument != "tracking=none"), *arguments, cwd=tmp_path)
+    wait_until(lambda: list(tmp_path.glob("outputs/digits/*/checkpoints/last.pt")), process)
+    time.sleep(0.5)
+    process.kill()
+    process.wait()
+    folder = only_run(tmp_path)
+    tracking = folder / "tracking.json"
+    deadline = time.monotonic() + 60
+    while json.loads(tracking.read_text()).get("status") != "KILLED" and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run_id = json.loads(tracking.read_text())["run_id"]
+    assert json.loads(tracking.read_text())["status"] == "KILLED"
+    status, _, err = expkit(f"resume={run_id}", cwd=tmp_path)
+    assert status == 0, err
+    assert_same(whole_run, last_weights(folder))
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    assert client.get_run(run_id).info.status == "FINISHED"
+    assert [point.step for point in client.get_metric_history(run_id, "valid_loss")] == [1, 2, 3]
+    assert [point.step for point in client.get_metric_history(run_id, "hp/lr_0")] == list(range(66))
+    assert json.loads((folder / "result.json").read_text())["run_id"] == run_id
+
+
+def test_a_store_out_of_reach_costs_nothing_and_is_fed_later(tmp_path):
+    arguments = [argument for argument in SMALL if argument != "tracking=none"]
+    store = tmp_path / "store" / "mlflow.db"
+    store.parent.mkdir()
+    store.mkdir()  # a folder where the database should be: no store can be opened there
+    status, _, err = expkit(*arguments, "epochs=1", f"tracking.uri=sqlite:///{store}", cwd=tmp_path)
+    assert status == 0
+    assert "did not take the whole run" in err
+    folder = only_run(tmp_path)
+    assert f"resume={folder}" in err
+    os.rmdir(store)
+    status, _, err = expkit(f"resume={folder}", cwd=tmp_path)
+    assert status == 0, err
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store}")
+    run_id = json.loads((folder / "tracking.json").read_text())["run_id"]
+    assert [point.step for point in client.get_metric_history(run_id, "valid_loss")] == [1]
+
+
+def test_a_required_store_out_of_reach_ends_the_run_before_training(tmp_path):
+    (tmp_path / "mlflow.db").mkdir()
+    arguments = [argument for argument in SMALL if argument != "tracking=none"]
+    uri = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
+    status, _, err = expkit(*arguments, uri, "tracking.required=true", cwd=tmp_path)
+    assert status == 1
+    assert "tracking.required is true" in err
+    assert not list(tmp_path.glob("outputs/*/*/metrics.jsonl"))
+
+
+def test_a_grid_makes_a_run_for_each_choice(tmp_path):
+    arguments = ("-m", *SMALL, "epochs=1", "image_size=8", "optim=adam,sgd")
+    status, _, err = expkit(*arguments, cwd=tmp_path)
+    assert status == 0, err
+    results = sorted(tmp_path.glob("outputs/digits/sweep_*/*/result.json"))
+    assert [path.parent.name for path in results] == ["0", "1"]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
+    status, _, err = expkit(*SMALL, "optim=sgd", "optim.lr=1e30", "trainer.precision=fp32", cwd=tmp_path)
+    assert status == 1
+    assert "the training loss became" in err
+    assert "smaller optim.lr" in err

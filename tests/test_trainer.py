@@ -1,0 +1,193 @@
+"""The trainer on small real models: determinism, resumes, phases, accumulation, clipping."""
+
+import pytest
+import torch
+from torch import nn
+
+from expkit import interrupt
+from expkit.errors import UserError
+from expkit.loading import TensorLoader
+from expkit.model.classifier import LayerGroup
+from expkit.optim import adam
+from expkit.run import assemble, build
+from expkit.sched import one_cycle
+from expkit.trainer import default
+from expkit.trainer.loop import Observer, Stopped, Trainer
+from expkit.trainer.precision import convolutions_of_points, is_native, pick_device
+from expkit.transfer import Phase
+
+
+class Perceptron(nn.Module):
+    """Two layer groups with dropout between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.body = nn.Sequential(nn.Linear(20, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5))
+        self.head = nn.Linear(16, 3)
+        self.layer_groups = [LayerGroup("body", (self.body,)), LayerGroup("head", (self.head,))]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(features))
+
+
+def small_trainer(items: int = 100, batch_size: int = 16, **settings) -> Trainer:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (items,), generator=generator)
+    features = torch.randn(items, 20, generator=generator)
+    features[:, :3] += 4 * nn.functional.one_hot(labels)
+    model = Perceptron()
+    shared = {"batch_size": batch_size, "seed": 3}
+    train = TensorLoader(features, labels, train=True, **shared)
+    valid = TensorLoader(features, labels, train=False, **shared)
+    return default(model, adam(model, lr=0.01), train, valid, 3, 3, device="cpu", **settings)
+
+
+def fit(trainer: Trainer, *phases: Phase) -> None:
+    for phase in phases[trainer.state.phase :]:
+        trainer.fit(phase, one_cycle([0.03, 0.03], phase.epochs))
+
+
+def weights(trainer: Trainer) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in trainer.model.state_dict().values()]
+
+
+def equal(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+class StopAt(Observer):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_step(self, trainer, loss):
+        if trainer.state.step == self.step:
+            trainer.stop.signal = 15
+
+
+PHASES = (Phase("head", 1, trains=1), Phase("all", 2))
+
+
+def test_two_trainings_give_the_same_bits_and_learn():
+    first, second = small_trainer(), small_trainer()
+    before = first.evaluate().metrics
+    fit(first, *PHASES)
+    fit(second, *PHASES)
+    assert equal(weights(first), weights(second))
+    assert first.evaluate().metrics["valid_accuracy"] > before["valid_accuracy"] + 0.2
+    assert (first.state.step, first.state.epochs, first.state.phase) == (18, 3, 2)
+
+
+@pytest.mark.parametrize("step", [1, 5, 6, 7, 12, 17, 18])
+def test_a_training_stopped_after_any_step_goes_on_to_the_same_bits(step):
+    whole = small_trainer()
+    fit(whole, *PHASES)
+    stopped = small_trainer()
+    stopped.observe([StopAt(step)])
+    with pytest.raises(Stopped):
+        fit(stopped, *PHASES)
+    assert stopped.state.step == step
+    resumed = small_trainer()
+    resumed.load_state_dict(stopped.state_dict())
+    torch.rand(step)  # whatever was drawn meanwhile
+    fit(resumed, *PHASES)
+    assert equal(weights(whole), weights(resumed))
+
+
+def test_frozen_groups_stay_and_then_train():
+    trainer = small_trainer()
+    linear = trainer.model.body[0].weight
+    before = linear.detach().clone()
+    fit(trainer, PHASES[0])
+    assert torch.equal(linear, before)
+    fit(trainer, *PHASES)
+    assert not torch.equal(linear, before)
+
+
+def test_a_batch_cut_into_pieces_gives_the_gradient_of_the_whole():
+    for batch_size in (16, 15):  # pieces of equal and of unequal size
+        gradients = []
+        for accumulate in (1, 4):
+            trainer = small_trainer(batch_size=batch_size, accumulate=accumulate)
+            trainer.model.eval()  # batch norm and dropout would make the pieces differ
+            trainer.backward(next(trainer.train.stream(0, 0, 1)))
+            gradients.append(trainer.model.head.weight.grad)
+        assert torch.allclose(*gradients, atol=1e-6)
+
+
+def test_clipping_bounds_the_norm_of_all_gradients():
+    seen = []
+
+    class Norms(Observer):
+        def after_step(self, trainer, loss):
+            seen.append(loss)
+
+    trainer = small_trainer(clip_norm=1e-9)
+    before = weights(trainer)[0]
+    trainer.observe([Norms()])
+    norm = []
+    original = trainer.optimizer.step
+    trainer.optimizer.step = lambda: (norm.append(total_norm(trainer.model)), original())
+    fit(trainer, Phase("all", 1))
+    assert max(norm) <= 1.01e-9
+    assert len(seen) == 6
+    assert not torch.equal(before, weights(trainer)[0])
+
+
+def total_norm(model: nn.Module) -> float:
+    return float(torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm())
+
+
+def test_label_smoothing_acts_on_training_alone():
+    plain, smooth = small_trainer(), small_trainer(label_smoothing=0.3)
+    batch = next(plain.train.stream(0, 0, 1))
+    plain.model.eval()
+    smooth.model.eval()
+    assert plain.loss(batch) != smooth.loss(batch)
+    assert plain.evaluate().metrics == smooth.evaluate().metrics
+
+
+@pytest.mark.parametrize("name", ["cuda:63", "gpu", "tpu"])
+def test_a_missing_device_is_named(name):
+    with pytest.raises(UserError, match=f"trainer.device={name} is not to be had here"):
+        pick_device(name)
+
+
+def test_images_train_to_the_same_bits_on_any_number_of_workers(config_of, colour_folders):
+    results = []
+    for workers in (0, 2, 4):
+        config = config_of(
+            "data=folders",
+            f"data.root={colour_folders}",
+            "augment=side_on",
+            "image_size=32",
+            "batch_size=8",
+            "epochs=2",
+            f"num_workers={workers}",
+        )
+        run = assemble(config)
+        with interrupt.listen():
+            for phase in run.phases:
+                run.trainer.fit(phase, build(config.sched, run.peaks, phase.epochs))
+        run.trainer.close()
+        results.append(weights(run.trainer))
+        assert run.trainer.state.step == 10
+    assert equal(results[0], results[1])
+    assert equal(results[0], results[2])
+
+
+def test_bf16_is_left_where_its_gradients_are_wrong(config_of):
+    small = ("+experiment=digits", "image_size=16")
+    assert assemble(config_of(*small)).trainer.precision == "fp32"
+    with pytest.raises(UserError, match=r"image_size=16: body\.layer4\.0\.conv1 sees an image of 1 x 1"):
+        assemble(config_of(*small, "trainer.precision=bf16"))
+    run = assemble(config_of("+experiment=digits", "image_size=32"))
+    assert convolutions_of_points(run.trainer.model, run.trainer.device, 32) == []
+    assert run.trainer.precision == ("bf16" if is_native(run.trainer.device) else "fp32")
+
+
+def test_an_image_size_that_the_model_does_not_take_is_named(config_of):
+    pytest.importorskip("timm", reason="the extra timm is not installed")
+    config = config_of("+experiment=digits", "image_size=32", "model=timm", "model.name=vit_tiny_patch16_224")
+    with pytest.raises(UserError, match="image_size=32"):
+        assemble(config)
