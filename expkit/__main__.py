@@ -17,14 +17,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from expkit import interrupt
 from expkit.check import nearest
-from expkit.config import Config, check_config
+from expkit.config import ROOT, Config, check_config
 from expkit.errors import UserError
 from expkit.run import build
 from expkit.run_folder import RunFolder
-
-PACKAGE = Path(__file__).parent
-ROOT = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent
-"""The folder that holds conf/ and sweeps/: the package in an installed wheel, the top of a checkout otherwise."""
 
 
 def main() -> None:
@@ -121,8 +117,15 @@ def list_experiments() -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"  {name:<{width}}  {about}" for name, about in rows]
     return "\n".join(
-        ["expkit: declarative experiments in image classification", "", "Run one with  python -m expkit +experiment=NAME"]
-        + ["", *lines, "", "python -m expkit --help  shows the choices of each group and examples"]
+        [
+            "expkit: declarative experiments in image classification",
+            "",
+            "Run one with  python -m expkit +experiment=NAME",
+            "",
+            *lines,
+            "",
+            "python -m expkit --help  shows the choices of each group and examples",
+        ]
     )
 
 

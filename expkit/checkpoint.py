@@ -101,4 +101,3 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); remove it to begin the run anew") from error
     return saved
-

@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from expkit import trust
 from expkit.check import Count, NotNegativeInt, check_arguments
 from expkit.errors import UserError
+
+PACKAGE = Path(__file__).parent
+ROOT = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent
+"""The folder that holds conf/ and sweeps/: the package in an installed wheel, the top of a checkout otherwise."""
 
 Node = Mapping[str, Any]
 """A config node: `_target_` names a function, the other keys are its keyword arguments."""
@@ -77,4 +82,3 @@ def check_node(group: str, node: Node) -> None:
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     check_arguments(function, arguments, group)
     trust.check_targets(arguments, group)
-

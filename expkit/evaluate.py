@@ -34,20 +34,18 @@ def evaluate(logits_of: Callable[[Batch], Tensor], batches: Iterable[Batch], cla
         labels = batch.labels.to(logits.device)
         confidence, prediction = logits.softmax(dim=1).max(dim=1)
         columns.append((labels, prediction, confidence, F.cross_entropy(logits, labels, reduction="none")))
-    label, prediction, confidence, loss = (torch.cat(column).cpu().numpy() for column in zip(*columns, strict=True))
-    accuracy = float((label == prediction).mean())
+    label, guess, chance, loss = (torch.cat(column).cpu().numpy() for column in zip(*columns, strict=True))
+    accuracy = float((label == guess).mean())
     metrics = {
         "valid_loss": float(loss.mean(dtype=np.float64)),
         "valid_accuracy": accuracy,
         "valid_error_rate": 1 - accuracy,
-        "valid_f1": macro_f1(confusion_matrix(label, prediction, classes)),
+        "valid_f1": macro_f1(confusion_matrix(label, guess, classes)),
     }
-    return Evaluation(metrics, label, prediction, confidence, loss)
+    return Evaluation(metrics, label, guess, chance, loss)
 
 
-def confusion_matrix(
-    labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int
-) -> NDArray[np.int64]:
+def confusion_matrix(labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
     """Counts of images, classes x classes: a row for each label, a column for each prediction."""
     return np.bincount(labels * classes + predictions, minlength=classes * classes).reshape(classes, classes)
 

@@ -18,7 +18,8 @@ class StopRequest:
     """Remembers the first SIGINT or SIGTERM; a second one ends the process at once."""
 
     def __init__(self) -> None:
-        self.signal: int | None = None
+        self.signal = 0
+        """Its number, 0 while there is none."""
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Take note of a signal, and let the next one through."""

@@ -37,8 +37,16 @@ class ProgressBar(Observer):
         self.began, self.first_step = time.monotonic(), trainer.state.step
         self.epoch_began, self.shown = self.began, 0.0
         steps = self.epochs * trainer.train.batches
-        fields = {"epoch": trainer.state.epochs + 1, "epochs": self.epochs, "loss": "-", "speed": "", "left": "-"}
-        self.task = self.bar.add_task("", total=steps, completed=trainer.state.step, **fields)
+        self.task = self.bar.add_task(
+            "",
+            total=steps,
+            completed=trainer.state.step,
+            epoch=trainer.state.epochs + 1,
+            epochs=self.epochs,
+            loss="-",
+            speed="",
+            left="-",
+        )
         if self.console.is_terminal:
             self.bar.start()
 

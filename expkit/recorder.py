@@ -164,7 +164,9 @@ def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[
         return
     held = folder.trace_rows.stat().st_size // (8 * width) if folder.trace_rows.exists() else 0
     if held < steps:
-        raise UserError(f"{folder.trace_rows} holds {held} steps but the checkpoint {steps}: the run folder is not whole")
+        raise UserError(
+            f"{folder.trace_rows} holds {held} steps but the checkpoint {steps}: the run folder is not whole"
+        )
     rows = np.memmap(folder.trace_rows, dtype=np.float64, mode="r", shape=(steps, width))
     for start in range(0, steps, CHUNK):
         yield np.asarray(rows[start : start + CHUNK])

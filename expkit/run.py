@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import trust
 from expkit.config import Config, Node
+from expkit.errors import UserError
 from expkit.randomness import seed_of
 
 if TYPE_CHECKING:
@@ -71,7 +72,22 @@ def assemble(config: Config) -> Run:
         )
         for images in (data.train, data.valid)
     )
-    trainer = build(
-        config.trainer, model, optimizer, train, valid, len(data.classes), config.seed, config.image_size
-    )
+    trainer = build(config.trainer, model, optimizer, train, valid, len(data.classes), config.seed, config.image_size)
+    check_pieces(trainer, min(config.batch_size, len(data.train)))
     return Run(data, trainer, phases, optimizer.get("lr"))
+
+
+def check_pieces(trainer: "Trainer", images: int) -> None:
+    """Refuse batches of `images` images whose pieces are single images, where batch norm has no variance to divide by.
+
+    Raises UserError that says how to have larger ones.
+    """
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    smallest = len(torch.arange(images).chunk(trainer.accumulate)[-1])
+    if smallest == 1 and any(isinstance(module, _BatchNorm) for module in trainer.model.modules()):
+        raise UserError(
+            f"a batch of {images} cut into {trainer.accumulate} leaves a single image, on which batch norm cannot "
+            "train: give a larger batch_size (or more training images), or another trainer.accumulate"
+        )

@@ -133,7 +133,9 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"{path} could not be written ({error}): free some space or choose another hydra.run.dir") from None
+        raise UserError(
+            f"{path} could not be written ({error}): free some space or choose another hydra.run.dir"
+        ) from None
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ def test_values_out_of_bounds_are_named(arguments, message):
 def test_config_keys_are_the_keyword_arguments():
     with pytest.raises(UserError, match=r"sched.pct_strat is no key of sched; did you mean 'pct_start'\?"):
         check_arguments(recipe, {"pct_strat": 0.5, "name": "a"}, "sched")
-    with pytest.raises(UserError, match="sched.model is no key"):
+    with pytest.raises(UserError, match=r"sched\.model is no key"):
         check_arguments(recipe, {"model": 1, "name": "a"}, "sched")
-    with pytest.raises(UserError, match="sched.name is missing; it must be text"):
+    with pytest.raises(UserError, match=r"sched\.name is missing; it must be text"):
         check_arguments(recipe, {}, "sched")

@@ -50,7 +50,7 @@ def test_every_key_has_a_comment_and_every_argument_a_description(mirrored):
     for key in node:
         assert re.search(rf"^{key}:.*#|^#.*\n{key}:", text, re.MULTILINE), f"{key} has no comment"
         assert re.search(rf"\b{key}\b", inspect.getdoc(function) or ""), f"{key} is not in the docstring"
-    for key, parameter in inspect.signature(function).parameters.items():
+    for parameter in inspect.signature(function).parameters.values():
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             assert parameter.annotation is not parameter.empty
 

@@ -191,3 +191,9 @@ def test_an_image_size_that_the_model_does_not_take_is_named(config_of):
     config = config_of("+experiment=digits", "image_size=32", "model=timm", "model.name=vit_tiny_patch16_224")
     with pytest.raises(UserError, match="image_size=32"):
         assemble(config)
+
+
+@pytest.mark.parametrize("overrides", [("batch_size=1",), ("batch_size=5", "trainer.accumulate=4")])
+def test_single_images_under_batch_norm_are_refused(config_of, overrides):
+    with pytest.raises(UserError, match="leaves a single image"):
+        assemble(config_of("+experiment=digits", *overrides))

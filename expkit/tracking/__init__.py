@@ -6,6 +6,7 @@ run folder, and whatever happens to it or to the store, nothing is lost there.
 
 import json
 import logging
+import os
 import select
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from expkit.check import Positive, checked
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder, read_json
 
-
 log = logging.getLogger(__name__)
+
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+"""A server that is down is tried a few times within a minute, not for MLflow's default of several."""
 
 
 class Tracker(Protocol):
@@ -86,7 +89,14 @@ class MlflowTracker:
 
     def start(self) -> None:
         """Start the sender; with `required`, wait until the store has accepted the run."""
-        command = [sys.executable, "-m", "expkit.tracking.sender", str(self.folder.path), self.folder.experiment, self.uri]
+        command = [
+            sys.executable,
+            "-m",
+            "expkit.tracking.sender",
+            str(self.folder.path),
+            self.folder.experiment,
+            self.uri,
+        ]
         with open(self.folder.path / "tracking.log", "ab") as log:
             # A session of its own: Ctrl-C at the terminal is for the trainer, which then says how the run ended.
             self.process = subprocess.Popen(
@@ -96,7 +106,10 @@ class MlflowTracker:
                 stderr=log,
                 bufsize=0,
                 start_new_session=True,
+                env=PATIENCE | os.environ,
             )
+        # The trainer comes first: on few cores an equal at its side would hold up its threads at every barrier.
+        os.setpriority(os.PRIO_PROCESS, self.process.pid, 10)
         if self.required and (reason := self.wait_for("started")):
             self.process.kill()
             raise UserError(f"tracking.uri={self.uri} is out of reach ({reason}), and tracking.required is true")

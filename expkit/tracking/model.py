@@ -9,10 +9,26 @@ import mlflow
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
+from omegaconf import OmegaConf
 
 from expkit.run_folder import RunFolder, read_json
 
-PACKAGES = ("annotated-types", "filelock", "hydra-core", "mlflow", "numpy", "omegaconf", "pandas", "pillow", "pyarrow", "pydantic", "safetensors", "scikit-learn", "torch", "torchvision")  # fmt: skip
+PACKAGES = (
+    "annotated-types",
+    "filelock",
+    "hydra-core",
+    "mlflow",
+    "numpy",
+    "omegaconf",
+    "pandas",
+    "pillow",
+    "pyarrow",
+    "pydantic",
+    "safetensors",
+    "torch",
+    "torchvision",
+    "typing-extensions",
+)
 """What the model needs where it is served, besides expkit itself, whose code goes along."""
 
 
@@ -20,7 +36,7 @@ def log_model(folder: RunFolder, run_id: str) -> None:
     """Log the best weights with code, config and class names as the run's `model`."""
     # One column of anything: bytes of an encoded image, base64 text, or an array; MLflow has no type for the three.
     signature = ModelSignature(
-        inputs=Schema([ColSpec(AnyType())]),
+        inputs=Schema([ColSpec(AnyType())]),  # type: ignore[no-untyped-call]  # mlflow leaves it untyped
         outputs=Schema([ColSpec("string", "class"), ColSpec("double", "confidence")]),
     )
     package = Path(__file__).parents[1]
@@ -35,5 +51,11 @@ def log_model(folder: RunFolder, run_id: str) -> None:
                 artifacts={name: str(path) for name, path in artifacts.items()},
                 code_paths=[str(package)],
                 signature=signature,
-                pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
+                pip_requirements=[f"{name}=={version(name)}" for name in packages(folder)],
             )
+
+
+def packages(folder: RunFolder) -> list[str]:
+    """What the model of this run needs: timm only where it comes from there."""
+    target = str(OmegaConf.load(folder.config).model._target_)
+    return [*PACKAGES, "timm"] if target.endswith((".timm", ".efficientnet_lite0")) else [*PACKAGES]

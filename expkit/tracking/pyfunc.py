@@ -6,14 +6,14 @@ with one column of encoded images or of arrays H x W x 3 uint8.
 
 import base64
 import json
-from collections.abc import Iterable
 from io import BytesIO
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import torch
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import load_file
@@ -25,7 +25,7 @@ from expkit.run import build
 BATCH = 64
 
 
-class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow's classes are untyped
+class ImageClassifier(PythonModel):
     """An expkit classifier with its transform and class names."""
 
     def load_context(self, context: Any) -> None:
@@ -53,9 +53,9 @@ class ImageClassifier(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflo
         return pd.DataFrame(rows, columns=["class", "confidence"])
 
 
-def images_in(model_input: Any) -> Iterable[Any]:
+def images_in(model_input: Any) -> list[Any]:
     """The images of a request: the first column of a table, or the items of a list or array."""
-    return model_input.iloc[:, 0] if isinstance(model_input, pd.DataFrame) else model_input
+    return list(model_input.iloc[:, 0] if isinstance(model_input, pd.DataFrame) else model_input)
 
 
 def open_image(image: Any) -> Image.Image:
@@ -67,4 +67,4 @@ def open_image(image: Any) -> Image.Image:
     return upright_rgb(Image.fromarray(np.asarray(image, dtype=np.uint8)))
 
 
-mlflow.models.set_model(ImageClassifier())
+set_model(ImageClassifier())

@@ -7,22 +7,16 @@ where the parent dies without a word, the run is closed as KILLED.
 
 import json
 import logging
-import os
 import platform
 import select
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-# The trainer comes first: on few cores an equal at its side would hold up its threads at every barrier.
-os.nice(10)
-
-# A store that is down is tried a few times within a minute, not for MLflow's default of several.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 from filelock import FileLock
 from mlflow import MlflowClient
@@ -64,9 +58,10 @@ class Sender:
     def __init__(self, folder: RunFolder, uri: str) -> None:
         self.folder = folder
         self.client = open_store(uri)
+        self.uri = uri
         saved = read_json(folder.tracking)
         # Progress counts only for the store that it was made with.
-        self.progress = saved if saved.get("uri") == uri else {"uri": uri, "sent": 0}
+        self.progress: dict[str, Any] = saved if saved.get("uri") == uri else {"uri": uri, "sent": 0}
 
     def start(self) -> None:
         """Make the MLflow run with its params, or open it again."""
@@ -84,7 +79,7 @@ class Sender:
 
     def create_run(self) -> str:
         """Make the MLflow run, with its tags."""
-        experiment = experiment_id(self.client, self.folder.experiment, self.progress["uri"])
+        experiment = experiment_id(self.client, self.folder.experiment, self.uri)
         tags = {"folder": str(self.folder.path.resolve()), **versions()}
         run = self.client.create_run(experiment, tags=tags, run_name=self.folder.path.name)
         return str(run.info.run_id)
@@ -154,6 +149,9 @@ def open_store(uri: str) -> MlflowClient:
         return MlflowClient(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
+        # What is no database is found at once here; MLflow would try it again and again for minutes.
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version")
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     return client

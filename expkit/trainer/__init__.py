@@ -34,9 +34,10 @@ def default(
 
     `precision` is bf16 (autocast to bfloat16; weights and optimizer stay float32), fp32, or auto: bf16 where the
     device computes it natively and the model convolves, else fp32. `device` is auto (the first GPU, else the CPU) or
-    a torch device. `image_size` is the side of the images in pixels, None for feature vectors. `accumulate` cuts each batch into so many pieces. `clip_norm` bounds the norm of all gradients
-    together. `label_smoothing` is the share of the target spread over all classes (in training, not in valid_loss).
-    `checkpoint_every` counts the optimizer steps between checkpoints within an epoch.
+    a torch device. `image_size` is the side of the images in pixels, None for feature vectors. `accumulate` cuts each
+    batch into so many pieces. `clip_norm` bounds the norm of all gradients together. `label_smoothing` is the share of
+    the target spread over all classes (in training, not in valid_loss). `checkpoint_every` counts the optimizer steps
+    between checkpoints within an epoch.
 
     Raises UserError for a device that is not there, an image size that the model does not take, and bf16 where it
     computes wrongly.
@@ -49,7 +50,7 @@ def default(
     place = pick_device(device)
     model.to(place)
     if any(parameter.ndim == 4 for parameter in model.parameters()):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+        model.to(memory_format=torch.channels_last)
     half = computes_in_bf16(precision, model, place, image_size)
     return Trainer(
         model,

@@ -78,7 +78,8 @@ class Loader(Protocol):
 class Stepping(Protocol):
     """The bound `after_step` of an observer."""
 
-    def __call__(self, trainer: "Trainer", loss: Tensor) -> None: ...
+    def __call__(self, trainer: "Trainer", loss: Tensor) -> None:
+        """Watch a step."""
 
 
 class Trainer:
@@ -157,7 +158,7 @@ class Trainer:
             began = now
             for after_step in self.stepping:
                 after_step(self, loss)
-            if self.stop.signal is not None:
+            if self.stop.signal:
                 for observer in self.observers:
                     observer.on_stop(self)
                 raise Stopped

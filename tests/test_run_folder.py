@@ -1,0 +1,79 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from expkit.checkpoint import best_epoch, load_checkpoint, save_weights
+from expkit.errors import UserError
+from expkit.run_folder import RunFolder, read_json, write_json, write_whole
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "result.json"
+    write_json(path, {"value": 1})
+
+    def half(partial):
+        partial.write_text("{")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match=r"result\.json could not be written .*No space left on device"):
+        write_whole(path, half)
+    assert read_json(path) == {"value": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_run_is_held_by_one_process_at_a_time(tmp_path):
+    folder = RunFolder(tmp_path / "run", "test")
+    lock = folder.lock()
+    code = f"""
+from pathlib import Path
+from expkit.run_folder import RunFolder
+RunFolder(Path({str(folder.path)!r}), "test").lock()
+"""
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "another process trains this run" in other.stderr
+    lock.release()
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_folder_that_holds_a_run_is_not_trained_over(tmp_path):
+    (tmp_path / "metrics.jsonl").touch()
+    with pytest.raises(UserError, match="holds a run already: go on with resume="):
+        RunFolder.create(tmp_path, "test")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"has no \.hydra/config\.yaml"):
+        RunFolder.find(str(tmp_path))
+
+
+def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "written"), "w"))
+
+    torch.save({"state": Evil()}, tmp_path / "last.pt")
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+    assert not (tmp_path / "written").exists()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"PK half")
+    with pytest.raises(UserError, match=r"last\.pt cannot be read as a checkpoint"):
+        load_checkpoint(tmp_path / "last.pt")
+
+
+def test_weights_of_a_channels_last_model_are_saved(tmp_path):
+    from safetensors.torch import load_file
+
+    model = torch.nn.Conv2d(3, 8, 3).to(memory_format=torch.channels_last)
+    save_weights(model, tmp_path / "weights.safetensors")
+    assert torch.equal(load_file(tmp_path / "weights.safetensors")["weight"], model.weight)
+
+
+def test_the_best_epoch_is_the_earliest_of_the_best():
+    history = [{"valid_loss": loss, "valid_accuracy": 1 - loss} for loss in (0.5, 0.2, 0.3, 0.2)]
+    assert best_epoch(history, "valid_loss") == 2
+    assert best_epoch(history, "valid_accuracy") == 2
