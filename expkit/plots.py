@@ -1,12 +1,14 @@
 """Pictures of a run, drawn from the files that it leaves."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from expkit.data.items import Images
 from expkit.evaluate import confusion_matrix
@@ -14,21 +16,28 @@ from expkit.run_folder import RunFolder
 
 matplotlib.use("Agg")
 
+Values = NDArray[np.float64]
+
 POINTS = 2000
 """More points than a plot has pixels are not drawn."""
 NAMED_CLASSES = 60
 """With more classes their names are too small to read, and left out."""
 
 
+def read_traces(folder: RunFolder) -> dict[str, Values]:
+    """The columns of traces.parquet, thinned to what a plot can show."""
+    table = pq.read_table(folder.traces)
+    kept = np.unique(np.linspace(0, len(table) - 1, POINTS).astype(np.int64))
+    return {name: table[name].to_numpy()[kept] for name in table.column_names}
+
+
 def draw_losses(folder: RunFolder, history: list[dict[str, float]], steps_per_epoch: int) -> None:
     """plots/losses.png: training and validation loss, and the validation metrics, over the epochs."""
-    traces = pq.read_table(folder.traces, columns=["step", "train_loss_smoothed"])
-    kept = np.unique(np.linspace(0, len(traces) - 1, POINTS).astype(np.int64))
+    traces = read_traces(folder)
     epochs = np.arange(1, len(history) + 1)
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, metrics = figure.subplots(1, 2)
-    at = (traces["step"].to_numpy()[kept] + 1) / steps_per_epoch
-    losses.plot(at, traces["train_loss_smoothed"].to_numpy()[kept], label="training (smoothed)")
+    losses.plot((traces["step"] + 1) / steps_per_epoch, traces["train_loss_smoothed"], label="training (smoothed)")
     losses.plot(epochs, [epoch["valid_loss"] for epoch in history], "o-", label="validation")
     losses.set(xlabel="epoch", ylabel="loss", title="Loss")
     for name in ("valid_accuracy", "valid_f1"):
@@ -40,23 +49,26 @@ def draw_losses(folder: RunFolder, history: list[dict[str, float]], steps_per_ep
     save(figure, folder.plots / "losses.png")
 
 
-def draw_schedule(folder: RunFolder, hypers: Sequence[str], groups: Sequence[str]) -> None:
-    """plots/schedule.png: every hyperparameter of every group as the optimizer held it at each step."""
-    traces = pq.read_table(folder.traces)
-    kept = np.unique(np.linspace(0, len(traces) - 1, POINTS).astype(np.int64))
-    steps = traces["step"].to_numpy()[kept]
-    figure = Figure(figsize=(10, 2.4 * -(-len(hypers) // 2)), layout="constrained")
-    for axes, hyper in zip(figure.subplots(-(-len(hypers) // 2), 2, squeeze=False).flat, hypers, strict=False):
-        curves = [traces[f"{hyper}_{number}"].to_numpy()[kept] for number in range(len(groups))]
-        same = all(np.array_equal(curve, curves[0]) for curve in curves)
-        for curve, group in zip(curves[: 1 if same else None], groups, strict=False):
-            axes.plot(steps, curve, label="all groups" if same else group)
-        axes.set(title=hyper, xlabel="step")
-        axes.legend(fontsize="small")
+def draw_schedule(path: Path, steps: Values, hypers: Mapping[str, Values], groups: Sequence[str], unit: str) -> None:
+    """Draw every hyperparameter over training: one curve, or one for each layer group where they differ.
+
+    `hypers` holds columns as `Hypers.columns` names them (`lr_0`, `lr_1`, ..., `dropout`); `unit` is that of `steps`.
+    """
+    names = list(dict.fromkeys(re.sub(r"_\d+$", "", column) for column in hypers))
+    rows = -(-len(names) // 2)
+    figure = Figure(figsize=(10, 2.4 * rows), layout="constrained")
+    for axes, name in zip(figure.subplots(rows, 2, squeeze=False).flat, names, strict=False):
+        curves = [hypers[name]] if name in hypers else [hypers[f"{name}_{number}"] for number in range(len(groups))]
+        alike = all(np.array_equal(curve, curves[0]) for curve in curves)
+        for curve, group in zip(curves[: 1 if alike else None], groups, strict=False):
+            axes.plot(steps, curve, label=group)
+        axes.set(title=name, xlabel=unit)
         axes.grid(alpha=0.3)
-    for axes in figure.axes[len(hypers) :]:
+        if not alike:
+            axes.legend(fontsize="small")
+    for axes in figure.axes[len(names) :]:
         axes.remove()
-    save(figure, folder.plots / "schedule.png")
+    save(figure, path)
 
 
 def draw_confusion(folder: RunFolder, classes: Sequence[str]) -> None:

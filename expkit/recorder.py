@@ -57,9 +57,8 @@ class Recorder(Observer):
 
     def start(self, trainer: Trainer) -> None:
         """Open the files where the state stands, and read back what they hold up to there."""
-        optimizer, state = trainer.optimizer, trainer.state
-        self.live, self.names = optimizer.read, optimizer.columns
-        self.tracked = [name.startswith(("lr_", "mom_", "wd_")) for name in self.names]
+        state = trainer.state
+        self.live, self.names = trainer.hypers.read, trainer.hypers.columns
         self.width = 1 + len(self.names)
         self.written, self.history = read_metrics(self.folder, state.epochs)
         self.metrics = open(self.folder.metrics, "a", encoding="utf-8")
@@ -113,8 +112,8 @@ class Recorder(Observer):
 
     def trace_point(self, row: NDArray[np.float64]) -> dict[str, float]:
         """What tracking gets of a step."""
-        hypers = zip(self.names, row[1:].tolist(), self.tracked, strict=True)
-        return {"batch/train_loss": self.train_loss, **{f"hp/{name}": value for name, value, sent in hypers if sent}}
+        hypers = zip(self.names, row[1:].tolist(), strict=True)
+        return {"batch/train_loss": self.train_loss, **{f"hp/{name}": value for name, value in hypers}}
 
     def write(self, metrics: dict[str, float], step: int) -> None:
         """Add a line for each metric that is not there yet."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from expkit.checkpoint import best_epoch, save_weights
 from expkit.config import Config
-from expkit.plots import draw_confusion, draw_losses, draw_schedule, draw_top_losses
+from expkit.plots import draw_confusion, draw_losses, draw_schedule, draw_top_losses, read_traces
 from expkit.recorder import Recorder
 from expkit.run import Run
 from expkit.run_folder import RunFolder, write_json, write_whole
@@ -22,7 +22,9 @@ def write_result(
     else:
         save_weights(trainer.model, folder.exported_weights)
     draw_losses(folder, recorder.history, trainer.train.batches)
-    draw_schedule(folder, trainer.optimizer.hypers, trainer.optimizer.groups)
+    traces = read_traces(folder)
+    hypers = {name: traces[name] for name in trainer.hypers.columns}
+    draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, trainer.optimizer.groups, "step")
     draw_confusion(folder, run.data.classes)
     draw_top_losses(folder, run.data.valid)
     metrics = {"last": recorder.history[-1], "best": recorder.history[best - 1]}

@@ -15,6 +15,9 @@ from expkit.tracking import Tracker
 
 log = logging.getLogger("expkit")
 
+DRAWN = 1000
+"""Points of a phase in a drawn schedule."""
+
 
 @checked
 def train(config: Config, folder: RunFolder) -> float:
@@ -76,6 +79,38 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
                 f"stopped after step {trainer.state.step}; go on with  python -m expkit resume={folder.path}",
             ) from None
     write_result(config, folder, run, recorder, tracker.run_id(), earlier + time.monotonic() - began)
+
+
+@checked
+def plot_schedule(config: Config, folder: RunFolder) -> None:
+    """Draw the schedules of the experiment as its optimizer would hold them, without data or training.
+
+    Leaves plots/schedule.png in `folder`. Raises UserError for schedules that do not fit the epochs or layer groups.
+    """
+    import numpy as np
+
+    from expkit.plots import draw_schedule
+    from expkit.trainer.hypers import Hypers
+
+    # Weights and the number of classes change nothing in a schedule, and the data may not be here.
+    model = build({**config.model, "weights": None}, 2)
+    optimizer = build(config.optim, model)
+    hypers = Hypers(model, optimizer, config.trainer["label_smoothing"])
+    peaks = optimizer.get("lr")
+    epochs: list[float] = []
+    rows: list[list[float]] = []
+    before = 0
+    for phase in build(config.transfer, config.epochs):
+        apply = hypers.follow(build(config.sched, peaks, phase.epochs))
+        for t in np.arange(DRAWN) / DRAWN:
+            apply(float(t))
+            epochs.append(before + float(t) * phase.epochs)
+            rows.append(hypers.read())
+        before += phase.epochs
+    columns = dict(zip(hypers.columns, np.array(rows).T, strict=True))
+    path = folder.plots / "schedule.png"
+    draw_schedule(path, np.array(epochs), columns, optimizer.groups, "epoch")
+    print(path)
 
 
 def report(folder: RunFolder, hint: str | None) -> None:

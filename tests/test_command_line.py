@@ -273,3 +273,12 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
     assert status == 1
     assert "the training loss became" in err
     assert "smaller optim.lr" in err
+
+
+def test_a_schedule_is_drawn_without_training(tmp_path):
+    status, out, err = expkit("task=plot_schedule", "sched=sgdr", "epochs=7", cwd=tmp_path)
+    assert status == 0, err
+    assert Image.open(out.strip()).width > 300
+    status, _, err = expkit("task=plot_schedule", "sched=sgdr", "epochs=8", cwd=tmp_path)
+    assert status == 1
+    assert "epochs=7 or epochs=15" in err

@@ -16,6 +16,7 @@ from expkit.loading import Batch
 from expkit.optim.optimizer import Optimizer
 from expkit.randomness import seed_of
 from expkit.sched import Schedules
+from expkit.trainer.hypers import Hypers
 from expkit.transfer import Phase
 
 
@@ -111,7 +112,7 @@ class Trainer:
         self.autocast = autocast
         self.accumulate = accumulate
         self.clip_norm = clip_norm
-        self.label_smoothing = label_smoothing
+        self.hypers = Hypers(model, optimizer, label_smoothing)
         self.checkpoint_every = checkpoint_every
         self.state = State()
         self.stop = StopRequest()
@@ -131,7 +132,7 @@ class Trainer:
         state = self.state
         if state.epoch == state.batch == 0:  # later, the optimizer has been loaded with what is frozen
             self.optimizer.freeze_to(0 if phase.trains is None else -phase.trains)
-        apply = self.optimizer.follow(schedules)
+        apply = self.hypers.follow(schedules)
         batches = self.train.stream(state.epochs, state.batch, state.epochs + phase.epochs - state.epoch)
         for epoch in range(state.epoch, phase.epochs):
             self.train_epoch(phase, batches, apply)
@@ -190,7 +191,7 @@ class Trainer:
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross entropy of a batch, in float32."""
-        return F.cross_entropy(self.logits(batch), batch.labels, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(self.logits(batch), batch.labels, label_smoothing=self.hypers.label_smoothing)
 
     def logits(self, batch: Batch) -> Tensor:
         """The model's logits, N x classes, in float32."""

@@ -1,0 +1,71 @@
+"""Everything that a schedule can set while a model trains, and that the traces record."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from expkit.check import nearest
+from expkit.errors import UserError
+from expkit.optim.optimizer import Optimizer
+from expkit.sched import Schedule, Schedules
+
+OWN = ("label_smoothing", "dropout")
+"""What belongs to no layer group: the loss's label smoothing, and the share that every dropout layer drops."""
+
+
+class Hypers:
+    """The optimizer's hyperparameters together with label smoothing and dropout.
+
+    `columns` names the numbers that `read` gives: `lr_0`, `lr_1`, ..., then those of `OWN`; dropout is that of the
+    last dropout layer, 0 where the model has none.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, label_smoothing: float = 0.0) -> None:
+        self.optimizer = optimizer
+        self.label_smoothing = label_smoothing
+        self.dropouts = [module for module in model.modules() if isinstance(module, nn.Dropout)]
+        self.columns = [*optimizer.columns, *OWN]
+
+    def read(self) -> list[float]:
+        """All values as they are, in the order of `columns`."""
+        values = self.optimizer.read()
+        values.append(self.label_smoothing)
+        values.append(self.dropouts[-1].p if self.dropouts else 0.0)
+        return values
+
+    def follow(self, schedules: Schedules) -> Callable[[float], None]:
+        """A function that sets everything scheduled to its value at progress t.
+
+        Raises UserError for names that nothing here has, lists of another length than the layer groups, and lists
+        for what belongs to no group.
+        """
+        known = (*self.optimizer.hypers, *OWN, "mom")
+        for name in schedules:
+            if name not in known:
+                raise UserError(
+                    f"sched: {name!r} is nothing that this optimizer or trainer has; {nearest(name, known)}"
+                )
+        follow_optimizer = self.optimizer.follow({name: one for name, one in schedules.items() if name not in OWN})
+        own = {name: single(name, schedules[name]) for name in OWN if name in schedules}
+        if not own:
+            return follow_optimizer
+
+        def set_all(t: float) -> None:
+            follow_optimizer(t)
+            if "label_smoothing" in own:
+                self.label_smoothing = own["label_smoothing"](t)
+            if "dropout" in own:
+                share = own["dropout"](t)
+                for module in self.dropouts:
+                    module.p = share
+
+        return set_all
+
+
+def single(name: str, given: Schedule | list[Schedule]) -> Schedule:
+    """The one schedule for what belongs to no layer group. Raises UserError for a list."""
+    if isinstance(given, list):
+        raise UserError(
+            f"sched: {name} belongs to no layer group, so it takes one schedule, not a list of {len(given)}"
+        )
+    return given
