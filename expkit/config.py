@@ -40,7 +40,7 @@ class Config:
     """One composed experiment as plain Python values: the scalars of the top level and a node for each group."""
 
     seed: NotNegativeInt
-    epochs: Count
+    epochs: Count | Literal["auto"]
     batch_size: Count
     image_size: Count
     num_workers: Literal["auto"] | NotNegativeInt

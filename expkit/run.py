@@ -7,6 +7,7 @@ from expkit import trust
 from expkit.config import Config, Node
 from expkit.errors import UserError
 from expkit.randomness import seed_of
+from expkit.sched import sgdr_epochs
 
 if TYPE_CHECKING:
     from expkit.data.items import Data
@@ -49,7 +50,7 @@ def assemble(config: Config) -> Run:
 
     Raises UserError for whatever the user can mend: files, weights, values that do not fit each other.
     """
-    phases = build(config.transfer, config.epochs)
+    phases = build(config.transfer, epochs_of(config))
     data: Data = build(config.data)
 
     import torch
@@ -75,6 +76,15 @@ def assemble(config: Config) -> Run:
     trainer = build(config.trainer, model, optimizer, train, valid, len(data.classes), config.seed, config.image_size)
     check_pieces(trainer, min(config.batch_size, len(data.train)))
     return Run(data, trainer, phases, optimizer.get("lr"))
+
+
+def epochs_of(config: Config) -> int:
+    """The epochs of a config; those that its cycles take where it says `auto`, for which others raise UserError."""
+    if config.epochs != "auto":
+        return config.epochs
+    if config.sched.get("n_cycles") is None:
+        raise UserError("epochs=auto follows from sched=sgdr sched.n_cycles=N; give both, or a number of epochs")
+    return sgdr_epochs(config.sched["cycle_len"], config.sched["cycle_mult"], config.sched["n_cycles"])
 
 
 def check_pieces(trainer: "Trainer", images: int) -> None:

@@ -9,7 +9,7 @@ from expkit import interrupt
 from expkit.check import checked
 from expkit.config import Config
 from expkit.errors import UserError
-from expkit.run import assemble, build
+from expkit.run import assemble, build, epochs_of
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking import Tracker
 
@@ -100,7 +100,7 @@ def plot_schedule(config: Config, folder: RunFolder) -> None:
     epochs: list[float] = []
     rows: list[list[float]] = []
     before = 0
-    for phase in build(config.transfer, config.epochs):
+    for phase in build(config.transfer, epochs_of(config)):
         apply = hypers.follow(build(config.sched, peaks, phase.epochs))
         for t in np.arange(DRAWN) / DRAWN:
             apply(float(t))

@@ -71,7 +71,7 @@ def test_help_shows_groups_and_examples(tmp_path):
         (["+experiment=digits", "optim.lrr=1"], "error: optim.lrr is no key of optim; did you mean 'lr'?"),
         (["+experiment=digits", "optimm=adam"], "error: optimm is no key of the config; did you mean 'optim'?"),
         (["experiment=digits"], "error: write +experiment=NAME, with a plus sign"),
-        (["+experiment=digits", "epochs=0"], "error: epochs must be a whole number of at least 1, got 0"),
+        (["+experiment=digits", "epochs=0"], "error: epochs must be a whole number of at least 1 or one of auto, got 0"),
         (["data=csv"], "error: data.file has no default: give it as data.file=VALUE"),
         (["resume=nowhere"], "error: nowhere is neither a run folder nor the id of a run"),
     ],

@@ -1,12 +1,13 @@
 import pytest
 
 from expkit.errors import UserError
+from expkit.run import epochs_of
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("epochs=0", "epochs must be a whole number of at least 1, got 0"),
+        ("epochs=0", "epochs must be a whole number of at least 1 or one of auto, got 0"),
         ("epochs=1.5", "epochs must be a whole number"),
         ("batch_size=-4", "batch_size must be"),
         ("num_workers=many", "num_workers must be one of auto or a whole number of at least 0"),
@@ -27,6 +28,13 @@ def test_impossible_configs_are_refused_with_the_key_at_fault(config_of, overrid
     with pytest.raises(UserError) as refused:
         config_of("+experiment=digits", override)
     assert message in str(refused.value)
+
+
+def test_epochs_follow_from_cycles(config_of):
+    config = config_of("+experiment=digits", "epochs=auto", "sched=sgdr", "sched.n_cycles=3", "sched.cycle_len=2")
+    assert epochs_of(config) == 2 + 4 + 8
+    with pytest.raises(UserError, match="epochs=auto follows from sched=sgdr"):
+        epochs_of(config_of("+experiment=digits", "epochs=auto"))
 
 
 def test_the_experiments_compose(config_of):
