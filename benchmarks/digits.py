@@ -11,9 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from turns import TIMEOUT, environment
+from turns import TIMEOUT, environment, undisturbed
 
 
 def measure(*overrides: str) -> tuple[float, float]:
@@ -33,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
-    runs = [measure(f"seed={seed}") for seed in range(options.runs)]
+    runs = [undisturbed(partial(measure, f"seed={seed}")) for seed in range(options.runs)]
     print(f"| {options.runs} seeds | median | lowest to highest |")
     print("|---|---:|---:|")
     for name, values, form in zip(("seconds", "valid accuracy"), zip(*runs, strict=True), (".1f", ".4f"), strict=True):

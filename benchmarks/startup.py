@@ -15,9 +15,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from turns import TIMEOUT, environment, tree_size
+from turns import TIMEOUT, environment, tree_size, undisturbed
 
 DIGITS = ["-m", "expkit", "+experiment=digits"]
 POLL = 0.005
@@ -72,7 +73,7 @@ def main() -> None:
         first = {task: measure(Path(folder)) for task, measure in TASKS.items()}
         for _ in range(options.runs):
             for task, measure in TASKS.items():
-                found[task].append(measure(Path(folder)))
+                found[task].append(undisturbed(partial(measure, Path(folder))))
     imports = statistics.median(next(iter(found.values())))
     print(f"| {options.runs} runs in turns | seconds | lowest to highest | x imports | very first |")
     print("|---|---:|---:|---:|---:|")
