@@ -1,6 +1,5 @@
 """Pictures of a run, drawn from the files that it leaves."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from expkit.data.items import Images
 from expkit.evaluate import confusion_matrix
 from expkit.run_folder import RunFolder
+from expkit.trainer.hypers import hyper_of
 
 matplotlib.use("Agg")
 
@@ -54,7 +54,7 @@ def draw_schedule(path: Path, steps: Values, hypers: Mapping[str, Values], group
 
     `hypers` holds columns as `Hypers.columns` names them (`lr_0`, `lr_1`, ..., `dropout`); `unit` is that of `steps`.
     """
-    names = list(dict.fromkeys(re.sub(r"_\d+$", "", column) for column in hypers))
+    names = list(dict.fromkeys(map(hyper_of, hypers)))
     rows = -(-len(names) // 2)
     figure = Figure(figsize=(10, 2.4 * rows), layout="constrained")
     for axes, name in zip(figure.subplots(rows, 2, squeeze=False).flat, names, strict=False):

@@ -17,6 +17,7 @@ from torch import Tensor
 from expkit.errors import UserError
 from expkit.evaluate import Evaluation
 from expkit.run_folder import RunFolder
+from expkit.trainer.hypers import hyper_of
 from expkit.trainer.loop import Observer, Trainer
 
 POINTS = 1000
@@ -58,7 +59,7 @@ class Recorder(Observer):
     def start(self, trainer: Trainer) -> None:
         """Open the files where the state stands, and read back what they hold up to there."""
         state = trainer.state
-        self.live, self.names = trainer.hypers.read, trainer.hypers.columns
+        self.live, self.names, self.tracked = trainer.hypers.read, trainer.hypers.columns, trainer.hypers.tracked
         self.width = 1 + len(self.names)
         self.written, self.history = read_metrics(self.folder, state.epochs)
         self.metrics = open(self.folder.metrics, "a", encoding="utf-8")
@@ -112,8 +113,11 @@ class Recorder(Observer):
 
     def trace_point(self, row: NDArray[np.float64]) -> dict[str, float]:
         """What tracking gets of a step."""
-        hypers = zip(self.names, row[1:].tolist(), strict=True)
-        return {"batch/train_loss": self.train_loss, **{f"hp/{name}": value for name, value in hypers}}
+        point = {"batch/train_loss": self.train_loss}
+        for name, value in zip(self.names, row[1:].tolist(), strict=True):
+            if hyper_of(name) in self.tracked:
+                point[f"hp/{name}"] = value
+        return point
 
     def write(self, metrics: dict[str, float], step: int) -> None:
         """Add a line for each metric that is not there yet."""

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 from expkit import interrupt
 from expkit.check import checked
@@ -76,7 +77,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
         except Stopped:
             raise interrupt.Interrupted(
                 trainer.stop.signal,
-                f"stopped after step {trainer.state.step}; go on with  python -m expkit resume={folder.path}",
+                f"stopped after step {trainer.state.step}; go on with  python -m expkit resume={shown(folder.path)}",
             ) from None
     write_result(config, folder, run, recorder, tracker.run_id(), earlier + time.monotonic() - began)
 
@@ -122,14 +123,18 @@ def report(folder: RunFolder, hint: str | None) -> None:
     console = Console()
     result = read_json(folder.result)
     console.print(result_table(result["metrics"], result["best_epoch"]))
-    console.print(
-        f"{result['objective']['name']} {result['objective']['value']:.4f} after {result['epochs']} epochs, "
-        f"{duration(result['seconds'])}, {result['images_per_second']:.0f} images/s  ->  {folder.path}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    if hint:
-        console.print(f"see it with  {hint}", highlight=False, soft_wrap=True)
+    name, value = result["objective"]["name"], result["objective"]["value"]
+    lines = [
+        f"{name} {value:.4f} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
+        f"  folder   {shown(folder.path)}",
+        *([f"  compare  {hint}"] if hint else []),
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def shown(path: Path) -> Path:
+    """A path as a person types it: from the working directory where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager

@@ -71,7 +71,10 @@ def test_help_shows_groups_and_examples(tmp_path):
         (["+experiment=digits", "optim.lrr=1"], "error: optim.lrr is no key of optim; did you mean 'lr'?"),
         (["+experiment=digits", "optimm=adam"], "error: optimm is no key of the config; did you mean 'optim'?"),
         (["experiment=digits"], "error: write +experiment=NAME, with a plus sign"),
-        (["+experiment=digits", "epochs=0"], "error: epochs must be a whole number of at least 1 or one of auto, got 0"),
+        (
+            ["+experiment=digits", "epochs=0"],
+            "error: epochs must be a whole number of at least 1 or one of auto, got 0",
+        ),
         (["data=csv"], "error: data.file has no default: give it as data.file=VALUE"),
         (["resume=nowhere"], "error: nowhere is neither a run folder nor the id of a run"),
     ],
@@ -193,7 +196,7 @@ def test_a_signal_saves_a_checkpoint_from_which_resume_gives_the_same_bits(tmp_p
     _, err = process.communicate(timeout=60)
     assert process.returncode == status
     folder = only_run(tmp_path)
-    assert f"python -m expkit resume={folder}" in err
+    assert f"python -m expkit resume={folder.relative_to(tmp_path)}" in err
     stopped = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["state"]
     assert stopped["step"] < 66
     status, _, err = expkit(f"resume={folder}", cwd=tmp_path)

@@ -153,9 +153,7 @@ class MlflowTracker:
 
     def hint(self) -> str:
         """The command that opens the MLflow UI, or the server's address."""
-        run_id = read_json(self.folder.tracking).get("run_id")
-        look = self.uri if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {relative(self.uri)}"
-        return f"{look}   (run {run_id})"
+        return self.uri if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {relative(self.uri)}"
 
 
 def lines_within(stream: IO[bytes], seconds: float) -> Iterator[bytes]:

@@ -81,7 +81,7 @@ class Sender:
         """Make the MLflow run, with its tags."""
         experiment = experiment_id(self.client, self.folder.experiment, self.uri)
         tags = {"folder": str(self.folder.path.resolve()), **versions()}
-        run = self.client.create_run(experiment, tags=tags, run_name=self.folder.path.name)
+        run = self.client.create_run(experiment, tags=tags, run_name=run_name(self.folder))
         return str(run.info.run_id)
 
     def log_params(self) -> None:
@@ -187,6 +187,13 @@ def folder_tag(uri: str, run_id: str) -> str | None:
         return None
     folder: str | None = tags.get("folder")
     return folder
+
+
+def run_name(folder: RunFolder) -> str:
+    """What tells the run from its neighbours in a list: the overrides it was started with, else its folder's name."""
+    overrides = OmegaConf.load(folder.path / ".hydra" / "overrides.yaml")
+    told = " ".join(str(one) for one in overrides if not str(one).startswith(("+experiment=", "data.root=")))
+    return told[:80] or folder.path.name
 
 
 def flatten(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:

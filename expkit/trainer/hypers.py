@@ -1,5 +1,6 @@
 """Everything that a schedule can set while a model trains, and that the traces record."""
 
+import re
 from collections.abc import Callable
 
 from torch import nn
@@ -25,6 +26,8 @@ class Hypers:
         self.label_smoothing = label_smoothing
         self.dropouts = [module for module in model.modules() if isinstance(module, nn.Dropout)]
         self.columns = [*optimizer.columns, *OWN]
+        self.tracked = {"lr", "mom", "wd"}
+        """What tracking shows: these always, others once a schedule moves them."""
 
     def read(self) -> list[float]:
         """All values as they are, in the order of `columns`."""
@@ -39,6 +42,7 @@ class Hypers:
         Raises UserError for names that nothing here has, lists of another length than the layer groups, and lists
         for what belongs to no group.
         """
+        self.tracked.update(schedules)
         known = (*self.optimizer.hypers, *OWN, "mom")
         for name in schedules:
             if name not in known:
@@ -69,3 +73,8 @@ def single(name: str, given: Schedule | list[Schedule]) -> Schedule:
             f"sched: {name} belongs to no layer group, so it takes one schedule, not a list of {len(given)}"
         )
     return given
+
+
+def hyper_of(column: str) -> str:
+    """The hyperparameter that a column of the traces belongs to: `lr_0` is an `lr`, `dropout` is itself."""
+    return re.sub(r"_\d+$", "", column)
