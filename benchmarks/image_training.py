@@ -33,8 +33,8 @@ def make_tree(root: Path, images: int) -> None:
 
     draw = np.random.default_rng(0)
     for number in range(images + VALID):
-        label = number % CLASSES
-        folder = root / ("train" if number < images else "valid") / f"class_{label:02d}"
+        part, label = ("train", number % CLASSES) if number < images else ("valid", (number - images) % CLASSES)
+        folder = root / part / f"class_{label:02d}"
         folder.mkdir(parents=True, exist_ok=True)
         height, width = (int(side) for side in draw.integers(300, 500, 2))
         shapes = Image.fromarray(draw.integers(0, 255, (height // 16, width // 16, 3), dtype=np.uint8))
@@ -187,7 +187,7 @@ def compare(runs: int, images: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--images", type=int, default=192)
+    parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--only", choices=CONTESTANTS, help="one of them, once, in this process, on a tree at --root")
     parser.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
