@@ -41,7 +41,7 @@ def reporting(wants_traceback: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("stopped before training began", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
     except interrupt.Interrupted as stop:
         print(stop, file=sys.stderr)
@@ -83,7 +83,9 @@ def resume(run: str, others: list[str]) -> None:
     if others:
         raise UserError(f"resume={run} goes on with the config of that run, so {others[0]!r} has no place beside it")
     folder = RunFolder.find(run)
-    config = plain(OmegaConf.load(folder.path / ".hydra" / "config.yaml"))
+    if folder.started_in.is_dir():
+        os.chdir(folder.started_in)
+    config = plain(OmegaConf.load(folder.config))
     build(config.task, config, folder)
 
 

@@ -63,11 +63,11 @@ class Recorder(Observer):
         self.width = 1 + len(self.names)
         self.written, self.history = read_metrics(self.folder, state.epochs)
         self.metrics = open(self.folder.metrics, "a", encoding="utf-8")
+        self.rows = open(self.folder.trace_rows, "ab")
         self.smoothed = Smoothed()
         for rows in trace_chunks(self.folder, self.width, state.step):
             for loss in rows[:, 0].tolist():
                 self.train_loss = self.smoothed.add(loss)
-        self.rows = open(self.folder.trace_rows, "ab")
         self.rows.truncate(state.step * self.width * 8)
         self.flushed = state.step
 

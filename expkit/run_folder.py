@@ -42,7 +42,12 @@ class RunFolder:
         if not (path / ".hydra" / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder: it has no .hydra/config.yaml")
         hydra = OmegaConf.load(path / ".hydra" / "hydra.yaml")
-        return cls(path, OmegaConf.select(hydra, "hydra.runtime.choices.experiment") or "unnamed")
+        return cls(path.resolve(), OmegaConf.select(hydra, "hydra.runtime.choices.experiment") or "unnamed")
+
+    @property
+    def started_in(self) -> Path:
+        """The working directory in which the run was started, from which the paths in its config lead."""
+        return Path(OmegaConf.load(self.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
 
     @property
     def config(self) -> Path:

@@ -222,6 +222,10 @@ def test_a_killed_run_resumes_in_the_same_mlflow_run_to_the_same_bits(tmp_path, 
     status, _, err = expkit(f"resume={run_id}", cwd=tmp_path)
     assert status == 0, err
     assert_same(whole_run, last_weights(folder))
+    status, out, err = expkit("resume=.", cwd=folder)  # finished, and asked for from elsewhere: nothing is left to do
+    assert status == 0, err
+    assert "valid_accuracy" in out
+    assert not (folder / "outputs").exists()
 
     from mlflow import MlflowClient
 

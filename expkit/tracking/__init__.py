@@ -10,7 +10,6 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
@@ -85,7 +84,6 @@ class MlflowTracker:
         self.timeout = timeout
         self.required = required
         self.done: set[str | None] = set()
-        self.error: str | None = None
 
     def start(self) -> None:
         """Start the sender; with `required`, wait until the store has accepted the run."""
@@ -110,13 +108,13 @@ class MlflowTracker:
             )
         # The trainer comes first: on few cores an equal at its side would hold up its threads at every barrier.
         os.setpriority(os.PRIO_PROCESS, self.process.pid, 10)
-        if self.required and (reason := self.wait_for("started")):
+        if self.required and (reason := self.wait_for("started", patient=False)):
             self.process.kill()
             raise UserError(f"tracking.uri={self.uri} is out of reach ({reason}), and tracking.required is true")
 
     def run_id(self) -> str | None:
-        """The MLflow run id, waiting until the store has given it."""
-        self.wait_for("started")
+        """The MLflow run id, waiting until the store has given it; None where it is out of reach."""
+        self.wait_for("started", patient=False)
         run_id: str | None = read_json(self.folder.tracking).get("run_id")
         return run_id
 
@@ -125,7 +123,7 @@ class MlflowTracker:
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # the sender failed earlier; its message is still to be read
             self.process.stdin.write(f"{status}\n".encode())
-        reason = self.wait_for("finished")
+        reason = self.wait_for("finished", patient=True)
         self.process.kill()
         self.process.wait()
         if reason:
@@ -137,29 +135,35 @@ class MlflowTracker:
                 raise UserError(message)
             log.warning(message)
 
-    def wait_for(self, word: str) -> str | None:
-        """Read what the sender says it has done until that is `word`; else the reason why it will not come."""
+    def wait_for(self, word: str, *, patient: bool) -> str | None:
+        """Read what the sender says it has done until that is `word`; else the reason why it will not come.
+
+        A store that failed and will be tried again is such a reason, unless `patient`.
+        """
         assert self.process.stdout is not None
-        if word in self.done or self.error:
-            return self.error
-        for line in lines_within(self.process.stdout, self.timeout):
+        trouble: str | None = None
+        while word not in self.done:
+            if trouble and not patient and not has_line(self.process.stdout, 0):
+                return trouble
+            line = self.process.stdout.readline() if has_line(self.process.stdout, self.timeout) else b""
+            if not line:
+                said = self.folder.path / "tracking.log"
+                return trouble or f"no answer within tracking.timeout={self.timeout:g} s, see {said}"
             message = json.loads(line)
-            self.error = message.get("error")
+            if "error" in message:
+                return str(message["error"])
+            trouble = message.get("trouble")
             self.done.add(message.get("done"))
-            if word in self.done or self.error:
-                return self.error
-        self.error = f"no answer within tracking.timeout={self.timeout:g} s, see {self.folder.path / 'tracking.log'}"
-        return self.error
+        return None
 
     def hint(self) -> str:
         """The command that opens the MLflow UI, or the server's address."""
         return self.uri if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {relative(self.uri)}"
 
 
-def lines_within(stream: IO[bytes], seconds: float) -> Iterator[bytes]:
-    """The lines of an unbuffered pipe, until it closes or stays silent for `seconds`."""
-    while select.select([stream], [], [], seconds)[0] and (line := stream.readline()):
-        yield line
+def has_line(pipe: IO[bytes], seconds: float) -> bool:
+    """Whether an unbuffered pipe has something to read, or has closed, within `seconds`."""
+    return bool(select.select([pipe], [], [], seconds)[0])
 
 
 def absolute(uri: str) -> str:

@@ -8,7 +8,9 @@ where the parent dies without a word, the run is closed as KILLED.
 import json
 import logging
 import platform
+import re
 import select
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -37,19 +39,38 @@ log = logging.getLogger(__name__)
 
 
 def main(folder: RunFolder, uri: str) -> None:
-    """Follow a run to its end, telling the parent by lines of JSON how it goes."""
+    """Follow a run to its end, telling the parent by lines of JSON how it goes.
+
+    While the run trains, a store that fails is tried again at each look; what it missed stays in the folder.
+    """
+    sender, trouble = Sender(folder, uri), ""
+    while True:
+        try:
+            if sender.start():
+                tell({"done": "started"})
+            sender.send_metrics()
+            trouble = ""
+        except Exception as error:  # whatever a store may raise
+            if trouble != (trouble := reason_of(error)):
+                log.exception("the store failed and will be tried again")
+                tell({"trouble": trouble})
+        if select.select([sys.stdin], [], [], PAUSE)[0]:
+            status = sys.stdin.readline().strip() or "KILLED"
+            break
     try:
-        sender = Sender(folder, uri)
         sender.start()
-        tell({"done": "started"})
-        status = sender.follow()
         for step in sender.finish(status):
             tell({"done": step})
         tell({"done": "finished"})
-    except Exception as error:  # whatever a store may raise: the parent decides what it means for the run
-        log.exception("tracking failed")
-        tell({"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"})
+    except Exception as error:  # likewise; the parent decides what it means for the run
+        log.exception("the store did not take the whole run")
+        tell({"error": reason_of(error)})
         sys.exit(1)
+
+
+def reason_of(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 class Sender:
@@ -57,49 +78,48 @@ class Sender:
 
     def __init__(self, folder: RunFolder, uri: str) -> None:
         self.folder = folder
-        self.client = open_store(uri)
         self.uri = uri
+        self.client: MlflowClient | None = None
         saved = read_json(folder.tracking)
         # Progress counts only for the store that it was made with.
         self.progress: dict[str, Any] = saved if saved.get("uri") == uri else {"uri": uri, "sent": 0}
 
-    def start(self) -> None:
-        """Make the MLflow run with its params, or open it again."""
+    def start(self) -> bool:
+        """Open the store, and make the MLflow run with its params or open it again; False where that is done."""
+        if self.client is not None:
+            return False
+        client = open_store(self.uri)
         if "run_id" not in self.progress:
-            self.progress["run_id"] = self.create_run()
+            self.progress["run_id"] = self.create_run(client)
             self.save()
         elif self.progress.get("status") != "FINISHED":
-            self.client.update_run(self.run_id, "RUNNING")
-        self.log_params()
+            client.update_run(self.run_id, "RUNNING")
+        self.log_params(client)
+        self.client = client
+        return True
 
     @property
     def run_id(self) -> str:
         """The MLflow run id."""
         return str(self.progress["run_id"])
 
-    def create_run(self) -> str:
+    def create_run(self, client: MlflowClient) -> str:
         """Make the MLflow run, with its tags."""
-        experiment = experiment_id(self.client, self.folder.experiment, self.uri)
+        experiment = experiment_id(client, self.folder.experiment, self.uri)
         tags = {"folder": str(self.folder.path.resolve()), **versions()}
-        run = self.client.create_run(experiment, tags=tags, run_name=run_name(self.folder))
+        run = client.create_run(experiment, tags=tags, run_name=run_name(self.folder))
         return str(run.info.run_id)
 
-    def log_params(self) -> None:
+    def log_params(self, client: MlflowClient) -> None:
         """Send the composed config, flattened with dots."""
         config = OmegaConf.to_container(OmegaConf.load(self.folder.config), resolve=True)
-        params = [Param(key, str(value)) for key, value in flatten(config)]
+        params = [Param(re.sub(r"[^\w.:/ -]", "_", key), str(value)) for key, value in flatten(config)]
         for start in range(0, len(params), PARAMS):
-            self.client.log_batch(self.run_id, params=params[start : start + PARAMS])
-
-    def follow(self) -> str:
-        """Send metrics as they come until the parent says how the run ended, or is gone."""
-        while True:
-            self.send_metrics()
-            if select.select([sys.stdin], [], [], PAUSE)[0]:
-                return sys.stdin.readline().strip() or "KILLED"
+            client.log_batch(self.run_id, params=params[start : start + PARAMS])
 
     def send_metrics(self) -> None:
         """Send the lines of metrics.jsonl that are new and whole."""
+        assert self.client is not None
         if not self.folder.metrics.exists():
             return
         with open(self.folder.metrics, "rb") as file:
@@ -113,6 +133,7 @@ class Sender:
 
     def finish(self, status: str) -> Iterator[str]:
         """Send the rest, then the files and the model, and close the run; a word after each step."""
+        assert self.client is not None
         if self.progress.get("status") == "FINISHED":
             return
         self.send_metrics()
@@ -210,12 +231,17 @@ def versions() -> dict[str, str]:
     tags = {name: version(name) for name in ("expkit", "torch", "torchvision", "mlflow")} | {
         "python": platform.python_version()
     }
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    if commit.returncode == 0:
-        changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=False).stdout
-        tags["mlflow.source.git.commit"] = commit.stdout.strip()
-        tags["git_changes"] = "yes" if changed.strip() else "no"
+    if commit := git("rev-parse", "HEAD"):
+        tags["mlflow.source.git.commit"] = commit
+        tags["git_changes"] = "yes" if git("status", "--porcelain") else "no"
     return tags
+
+
+def git(*arguments: str) -> str:
+    """What git says of the working directory, nothing where there is no git or no repository."""
+    if shutil.which("git") is None:
+        return ""
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
 
 
 def take(file: Any, count: int) -> Iterator[bytes]:
