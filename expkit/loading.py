@@ -210,15 +210,18 @@ def is_fixed(images: Images, transforms: Transforms, train: bool) -> bool:
     return "pixels" in dir(images) and not (train and transforms.random)
 
 
-def auto_workers(images: Images, transforms: Transforms, train: bool) -> int:
+def auto_workers(images: Images, transforms: Transforms, train: bool, gpu: bool = False) -> int:
     """The meaning of `num_workers: auto`: none for pixels in memory that nothing random is done to, else by cores.
 
-    One worker makes about 300 images of 224 pixels a second, ten times what two cores train on; so one core is left
-    to training, and more than eight workers are not worth their memory unless asked for.
+    One worker makes about 300 images of 224 pixels a second, ten times what two cores train on. Where at most two
+    cores also train, decoding between the steps is faster than a worker that holds up the training threads at their
+    barriers; else one core is left to training. More than eight workers are not worth their memory unless asked for.
     """
     if is_fixed(images, transforms, train):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores <= 2 and not gpu:
+        return 0
     return min(8, max(1, cores - 1))
 
 
@@ -241,7 +244,7 @@ def make_loader(
         for index in range(len(images)):
             pixels[index] = transforms.valid(images.read(index))
         return TensorLoader(pixels, torch.tensor(images.labels), batch_size=batch_size, seed=seed, train=train)
-    workers = auto_workers(images, transforms, train) if num_workers == "auto" else num_workers
+    workers = auto_workers(images, transforms, train, pin_memory) if num_workers == "auto" else num_workers
     return ImageLoader(
         images,
         transforms,

@@ -296,11 +296,18 @@ def test_random_or_large_or_filed_images_are_made_when_needed(images, monkeypatc
     assert isinstance(make_loader(array_of(30), none(16), train=True, **settings), ImageLoader)
 
 
-def test_auto_takes_no_worker_for_fixed_pixels_and_at_least_one_for_files(images):
-    assert auto_workers(array_of(5), none(8), True) == 0
-    assert auto_workers(array_of(5), side_on(8), False) == 0
-    assert auto_workers(array_of(5), side_on(8), True) >= 1
-    assert 1 <= auto_workers(images, none(8), False) <= 8
+def test_auto_takes_no_worker_for_fixed_pixels_and_at_least_one_for_files_beside_a_gpu(images):
+    assert auto_workers(array_of(5), none(8), True, gpu=True) == 0
+    assert auto_workers(array_of(5), side_on(8), False, gpu=True) == 0
+    assert auto_workers(array_of(5), side_on(8), True, gpu=True) >= 1
+    assert 1 <= auto_workers(images, none(8), False, gpu=True) <= 8
+
+
+def test_auto_leaves_two_cores_to_training(images, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    assert auto_workers(images, side_on(8), True) == 0
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)))
+    assert auto_workers(images, side_on(8), True) == 5
 
 
 def test_subsets_of_real_photos_stream_through_workers(pets_mini):
