@@ -7,11 +7,13 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -20,7 +22,7 @@ from expkit.check import nearest
 from expkit.config import ROOT, Config, check_config
 from expkit.errors import UserError
 from expkit.run import build
-from expkit.run_folder import RunFolder
+from expkit.run_folder import RunFolder, read_json
 
 
 def main() -> None:
@@ -30,7 +32,8 @@ def main() -> None:
         if not arguments:
             print(list_experiments())
         elif resumed := [argument for argument in arguments if argument.startswith("resume=")]:
-            resume(resumed[0].removeprefix("resume="), [argument for argument in arguments if argument not in resumed])
+            others = [argument for argument in arguments if argument is not resumed[0]]
+            resume(resumed[0].removeprefix("resume="), others)
         else:
             compose_and_run()
 
@@ -57,21 +60,41 @@ def compose_and_run() -> None:
     """Hand over to Hydra, with its own report of errors off: `reporting` explains them with the nearest spelling."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    jobs: list[int] = []
+    failed: list[int] = []
 
     def run_job(composed: DictConfig) -> object:
         # Reported here already: what leaves a job as an exception, Hydra comments on.
-        with reporting(wants_traceback):
-            return train_or_other_task(composed)
+        jobs.append(len(jobs))
+        try:
+            with reporting(wants_traceback):
+                return run_task(composed)
+        except SystemExit as end:
+            if end.code != 1 or HydraConfig.get().mode != RunMode.MULTIRUN:
+                raise
+            failed.append(jobs[-1])  # one bad job leaves the others of a sweep their turn
+            return None
 
-    hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")(run_job)()
+    try:
+        hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")(run_job)()
+    except ValueError as error:  # how Hydra refuses some overrides, such as optim=null
+        if jobs:
+            raise
+        raise UserError(str(error)) from error
+    if failed:
+        raise UserError(f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(map(str, failed))}")
 
 
-def train_or_other_task(composed: DictConfig) -> object:
+def run_task(composed: DictConfig) -> object:
     """Run the task of one composed config in the folder that Hydra has made for it."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir)
+    experiment = hydra_config.runtime.choices.get("experiment") or "unnamed"
+    if not isinstance(experiment, str):
+        experiment = "+".join(experiment)
     try:
         config = plain(composed)
-        run = RunFolder.create(folder, HydraConfig.get().runtime.choices.get("experiment") or "unnamed")
+        run = RunFolder.create(folder, experiment, asdict(config), hydra_config.overrides.task)
     except UserError:
         forget(folder)
         raise
@@ -83,8 +106,9 @@ def resume(run: str, others: list[str]) -> None:
     if others:
         raise UserError(f"resume={run} goes on with the config of that run, so {others[0]!r} has no place beside it")
     folder = RunFolder.find(run)
-    if folder.started_in.is_dir():
-        os.chdir(folder.started_in)
+    started_in = Path(read_json(folder.facts)["started_in"])
+    if started_in.is_dir():
+        os.chdir(started_in)
     config = plain(OmegaConf.load(folder.config))
     build(config.task, config, folder)
 
@@ -103,10 +127,11 @@ def plain(composed: object) -> Config:
 
 
 def forget(folder: Path) -> None:
-    """Remove what Hydra wrote for a run that was refused, and the folders that this leaves empty."""
-    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    """Remove what Hydra wrote for a run that was refused, where there is nothing else, and folders left empty."""
+    if [entry.name for entry in folder.iterdir()] == [".hydra"]:
+        shutil.rmtree(folder / ".hydra")
     for empty in (folder, folder.parent):
-        if empty.is_dir() and not any(empty.iterdir()):
+        if not any(empty.iterdir()):
             empty.rmdir()
 
 

@@ -1,6 +1,8 @@
 """Checkpoints: written whole or not at all, read without running code."""
 
+import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from expkit.config import BETTER
 from expkit.data.items import Data, Images
 from expkit.errors import UserError
 from expkit.evaluate import Evaluation
+from expkit.model.weights import save_weights
 from expkit.recorder import Recorder
 from expkit.run_folder import RunFolder, write_whole
 from expkit.trainer.loop import Observer, Trainer
@@ -32,7 +34,7 @@ class Best(Observer):
     def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
         """Save both where the epoch that just ended is the best."""
         if best_epoch(self.recorder.history, self.metric) == trainer.state.epochs:
-            save_weights(trainer.model, self.folder.best_weights)
+            write_whole(self.folder.best_weights, partial(save_weights, trainer.model))
             table = prediction_table(evaluation, self.data.valid, self.data.classes)
             write_whole(self.folder.predictions, lambda path: pq.write_table(table, path))
 
@@ -40,9 +42,10 @@ class Best(Observer):
 class Checkpoints(Observer):
     """Saves the trainer's state at each epoch, every `checkpoint_every` steps and at a stop."""
 
-    def __init__(self, folder: RunFolder, recorder: Recorder) -> None:
+    def __init__(self, folder: RunFolder, recorder: Recorder, fingerprint: str) -> None:
         self.folder = folder
         self.recorder = recorder
+        self.fingerprint = fingerprint
 
     def after_step(self, trainer: Trainer, loss: Tensor) -> None:
         """Save where `checkpoint_every` says so."""
@@ -60,14 +63,8 @@ class Checkpoints(Observer):
     def save(self, trainer: Trainer) -> None:
         """Save the state, after the traces that lead to it."""
         self.recorder.flush()
-        state = trainer.state_dict()
+        state = trainer.state_dict() | {"fingerprint": self.fingerprint}
         write_whole(self.folder.last_checkpoint, lambda path: torch.save(state, path))
-
-
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Save a model's tensors by name as safetensors."""
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    write_whole(path, lambda partial: save_file(weights, partial))
 
 
 def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[str]) -> pa.Table:
@@ -85,19 +82,26 @@ def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[s
 
 
 def best_epoch(history: list[dict[str, float]], metric: str) -> int:
-    """The epoch, from 1, in which `metric` was best; the earliest of several."""
-    values = [epoch[metric] for epoch in history]
-    return values.index(min(values) if BETTER[metric] == "min" else max(values)) + 1
+    """The epoch, from 1, in which `metric` was best; the earliest of several, and one that is no number last."""
+    sign = 1 if BETTER[metric] == "min" else -1
+    values = [math.inf if math.isnan(epoch[metric]) else sign * epoch[metric] for epoch in history]
+    return values.index(min(values)) + 1
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state saved in a checkpoint; no code in the file is run.
+def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
+    """The state saved in a checkpoint of a run on the data with this fingerprint; no code in the file is run.
 
-    Raises UserError for a file that is no checkpoint or holds more than tensors and plain values.
+    Raises UserError for a file that is no checkpoint or holds more than tensors and plain values, and for data that
+    changed since.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several kinds for a file that is damaged or holds code
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); remove it to begin the run anew") from error
+    if saved["fingerprint"] != fingerprint:
+        raise UserError(
+            f"the data changed since {path} was saved (its fingerprint was {saved['fingerprint']}, now {fingerprint}): "
+            "bring the files back as they were, or begin a new run"
+        )
     return saved

@@ -78,7 +78,10 @@ def check_node(group: str, node: Node) -> None:
     """Check the node of one group against the signature of the function that it names."""
     if "_target_" not in node:
         raise UserError(f"{group} has no _target_; choose one with {group}=NAME, --help shows the names")
-    function = trust.resolve(str(node["_target_"]), f"{group}._target_")
+    target = str(node["_target_"])
+    if target.startswith("expkit.") and not target.startswith(f"expkit.{group}."):
+        raise UserError(f"{group}._target_: {target} belongs to another group; --help shows the choices of {group}")
+    function = trust.resolve(target, f"{group}._target_")
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     check_arguments(function, arguments, group)
     trust.check_targets(arguments, group)

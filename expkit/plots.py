@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pyarrow.parquet as pq
 from matplotlib.figure import Figure
@@ -13,8 +12,6 @@ from expkit.data.items import Images
 from expkit.evaluate import confusion_matrix
 from expkit.run_folder import RunFolder
 from expkit.trainer.hypers import hyper_of
-
-matplotlib.use("Agg")
 
 Values = NDArray[np.float64]
 
@@ -31,13 +28,12 @@ def read_traces(folder: RunFolder) -> dict[str, Values]:
     return {name: table[name].to_numpy()[kept] for name in table.column_names}
 
 
-def draw_losses(folder: RunFolder, history: list[dict[str, float]], steps_per_epoch: int) -> None:
-    """plots/losses.png: training and validation loss, and the validation metrics, over the epochs."""
-    traces = read_traces(folder)
+def draw_losses(path: Path, traces: Mapping[str, Values], history: list[dict[str, float]], epoch_steps: int) -> None:
+    """Draw training and validation loss, and the validation metrics, over the epochs of `epoch_steps` steps each."""
     epochs = np.arange(1, len(history) + 1)
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, metrics = figure.subplots(1, 2)
-    losses.plot((traces["step"] + 1) / steps_per_epoch, traces["train_loss_smoothed"], label="training (smoothed)")
+    losses.plot((traces["step"] + 1) / epoch_steps, traces["train_loss_smoothed"], label="training (smoothed)")
     losses.plot(epochs, [epoch["valid_loss"] for epoch in history], "o-", label="validation")
     losses.set(xlabel="epoch", ylabel="loss", title="Loss")
     for name in ("valid_accuracy", "valid_f1"):
@@ -46,7 +42,7 @@ def draw_losses(folder: RunFolder, history: list[dict[str, float]], steps_per_ep
     for axes in (losses, metrics):
         axes.legend()
         axes.grid(alpha=0.3)
-    save(figure, folder.plots / "losses.png")
+    save(figure, path)
 
 
 def draw_schedule(path: Path, steps: Values, hypers: Mapping[str, Values], groups: Sequence[str], unit: str) -> None:
@@ -84,8 +80,8 @@ def draw_confusion(folder: RunFolder, classes: Sequence[str]) -> None:
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="prediction", ylabel="label", title="Validation images, best epoch")
     if len(classes) <= NAMED_CLASSES:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xticks(range(len(classes)), classes, rotation=90, parse_math=False)
+        axes.set_yticks(range(len(classes)), classes, parse_math=False)
         for row, column in np.argwhere(counts > 0):
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
@@ -102,7 +98,7 @@ def draw_top_losses(folder: RunFolder, images: Images, count: int = 12) -> None:
         row = predictions.slice(index, 1).to_pylist()[0]
         axes.imshow(images.read(index, 256))
         verdict = "right" if row["label"] == row["prediction"] else f"taken for {row['prediction']}"
-        axes.set_title(f"{row['label']}\n{verdict}, {row['confidence']:.0%}", fontsize=9)
+        axes.set_title(f"{row['label']}\n{verdict}, {row['confidence']:.0%}", fontsize=9, parse_math=False)
     for axes in figure.axes:
         axes.axis("off")
     save(figure, folder.plots / "top_losses.png")

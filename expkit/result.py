@@ -1,10 +1,12 @@
 """What a finished run comes to: result.json, the exported weights, the traces' last pieces and the plots."""
 
 import shutil
+from functools import partial
 from typing import Any
 
-from expkit.checkpoint import best_epoch, save_weights
+from expkit.checkpoint import best_epoch
 from expkit.config import Config
+from expkit.model.weights import save_weights
 from expkit.plots import draw_confusion, draw_losses, draw_schedule, draw_top_losses, read_traces
 from expkit.recorder import Recorder
 from expkit.run import Run
@@ -20,9 +22,9 @@ def write_result(
     if objective["at"] == "best":
         write_whole(folder.exported_weights, lambda path: shutil.copyfile(folder.best_weights, path))
     else:
-        save_weights(trainer.model, folder.exported_weights)
-    draw_losses(folder, recorder.history, trainer.train.batches)
+        write_whole(folder.exported_weights, partial(save_weights, trainer.model))
     traces = read_traces(folder)
+    draw_losses(folder.plots / "losses.png", traces, recorder.history, trainer.train.batches)
     hypers = {name: traces[name] for name in trainer.hypers.columns}
     draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, trainer.optimizer.groups, "step")
     draw_confusion(folder, run.data.classes)
@@ -36,7 +38,7 @@ def write_result(
         "epochs": trainer.state.epochs,
         "steps": trainer.state.step,
         "seconds": seconds,
-        "images_per_second": trainer.state.step * config.batch_size / trainer.state.seconds,
+        "images_per_second": trainer.state.step * min(config.batch_size, len(run.data.train)) / trainer.state.seconds,
         "precision": trainer.precision,
         "device": str(trainer.device),
         "fingerprint": run.data.fingerprint,

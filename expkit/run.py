@@ -52,6 +52,8 @@ def assemble(config: Config) -> Run:
     """
     phases = build(config.transfer, epochs_of(config))
     data: Data = build(config.data)
+    if len(data.classes) < 2:
+        raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
 
     import torch
 

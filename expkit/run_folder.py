@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,15 @@ class RunFolder:
     experiment: str
 
     @classmethod
-    def create(cls, path: Path, experiment: str) -> "RunFolder":
-        """The folder of a new run. Raises UserError where `path` holds a run already."""
+    def create(cls, path: Path, experiment: str, config: Mapping[str, Any], overrides: Sequence[str]) -> "RunFolder":
+        """The folder of a new run, with its config. Raises UserError where `path` holds a run already."""
         folder = cls(path, experiment)
-        if folder.metrics.exists() or folder.result.exists():
-            raise UserError(f"{path} holds a run already: go on with resume={path}, or choose another hydra.run.dir")
+        refuse_run(path)
+        facts = {"experiment": experiment, "overrides": list(overrides), "started_in": str(Path.cwd())}
+        write_json(folder.facts, facts)
+        # With all its references resolved: what ${now:...} or ${oc.env:...} gave must not change on a resume.
+        text = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+        write_whole(folder.config, lambda partial: partial.write_text(text, encoding="utf-8"))
         return folder
 
     @classmethod
@@ -39,20 +44,19 @@ class RunFolder:
             from expkit.tracking import folder_of
 
             path = folder_of(run)
-        if not (path / ".hydra" / "config.yaml").is_file():
-            raise UserError(f"{path} is no run folder: it has no .hydra/config.yaml")
-        hydra = OmegaConf.load(path / ".hydra" / "hydra.yaml")
-        return cls(path.resolve(), OmegaConf.select(hydra, "hydra.runtime.choices.experiment") or "unnamed")
-
-    @property
-    def started_in(self) -> Path:
-        """The working directory in which the run was started, from which the paths in its config lead."""
-        return Path(OmegaConf.load(self.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
+        if not (path / "config.yaml").is_file():
+            raise UserError(f"{path} is no run folder: it has no config.yaml")
+        return cls(path.resolve(), read_json(path / "run.json")["experiment"])
 
     @property
     def config(self) -> Path:
-        """The composed config."""
-        return self.path / ".hydra" / "config.yaml"
+        """The composed config, resolved."""
+        return self.path / "config.yaml"
+
+    @property
+    def facts(self) -> Path:
+        """How the run was started: experiment, overrides, and the directory that relative paths lead from."""
+        return self.path / "run.json"
 
     @property
     def log(self) -> Path:
@@ -109,18 +113,28 @@ class RunFolder:
         """Pictures of the run."""
         return self.path / "plots"
 
-    def lock(self) -> FileLock:
+    @contextmanager
+    def held(self) -> Iterator[None]:
         """Hold the run for this process; the lock goes with the process, however it ends.
 
         Raises UserError where another process works in the folder.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            # The data workers of a killed run hold on to its lock for some seconds.
+            lock.acquire(timeout=10)
         except Timeout:
             raise UserError(f"{self.path} is in use: another process trains this run; wait for it or stop it") from None
-        return lock
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def refuse_run(path: Path) -> None:
+    """Raise UserError where a folder holds a run already."""
+    if (path / "config.yaml").exists():
+        raise UserError(f"{path} holds a run already: go on with resume={path}, or choose another hydra.run.dir")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -136,7 +150,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         with open(partial, "rb") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # torch.save makes a RuntimeError of a full disk
         partial.unlink(missing_ok=True)
         raise UserError(
             f"{path} could not be written ({error}): free some space or choose another hydra.run.dir"

@@ -26,7 +26,7 @@ def train(config: Config, folder: RunFolder) -> float:
 
     Gives the value of the objective. Raises UserError for what the user can mend, Interrupted after SIGINT or SIGTERM.
     """
-    with folder.lock(), logging_to(folder):
+    with folder.held(), logging_to(folder):
         tracker = build(config.tracking, folder)
         # Before torch is imported: MLflow's own imports take seconds, and the sender does them meanwhile.
         tracker.start()
@@ -62,7 +62,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
 
     trainer = run.trainer
     if folder.last_checkpoint.exists():
-        trainer.load_state_dict(load_checkpoint(folder.last_checkpoint))
+        trainer.load_state_dict(load_checkpoint(folder.last_checkpoint, run.data.fingerprint))
         log.info("going on at step %d, epoch %d", trainer.state.step, trainer.state.epochs + 1)
     earlier = trainer.state.seconds
     log.info(run.describe())
@@ -70,7 +70,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
     best = Best(folder, recorder, config.objective["metric"], run.data)
     progress = ProgressBar(recorder, run.epochs)
     with interrupt.listen() as trainer.stop, closing(progress), closing(recorder), closing(trainer):
-        trainer.observe([recorder, best, Checkpoints(folder, recorder), progress])
+        trainer.observe([recorder, best, Checkpoints(folder, recorder, run.data.fingerprint), progress])
         try:
             for phase in run.phases[trainer.state.phase :]:
                 trainer.fit(phase, build(config.sched, run.peaks, phase.epochs))
@@ -96,7 +96,7 @@ def plot_schedule(config: Config, folder: RunFolder) -> None:
     # Weights and the number of classes change nothing in a schedule, and the data may not be here.
     model = build({**config.model, "weights": None}, 2)
     optimizer = build(config.optim, model)
-    hypers = Hypers(model, optimizer, config.trainer["label_smoothing"])
+    hypers = Hypers(model, optimizer, config.trainer.get("label_smoothing", 0.0))
     peaks = optimizer.get("lr")
     epochs: list[float] = []
     rows: list[list[float]] = []

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from io import BytesIO
 from pathlib import Path
 
@@ -289,3 +291,57 @@ def test_a_schedule_is_drawn_without_training(tmp_path):
     status, _, err = expkit("task=plot_schedule", "sched=sgdr", "epochs=8", cwd=tmp_path)
     assert status == 1
     assert "epochs=7 or epochs=15" in err
+
+
+def test_a_folder_with_a_run_is_left_as_it_is(tracked_run, tmp_path):
+    before = {path: path.read_bytes() for path in tracked_run.rglob("*.yaml")}
+    status, _, err = expkit(*SMALL, f"hydra.run.dir={tracked_run}", cwd=tmp_path)
+    assert status == 1
+    assert f"{tracked_run} holds a run already" in err
+    assert {path: path.read_bytes() for path in tracked_run.rglob("*.yaml")} == before
+
+
+def test_a_bad_job_leaves_the_others_of_a_grid_their_turn(tmp_path):
+    status, _, err = expkit("-m", *SMALL, "epochs=1", "optim.wd=-1,0.1", cwd=tmp_path)
+    assert status == 1
+    assert "optim.wd must be" in err
+    assert "1 of 2 jobs failed: 0" in err
+    assert list(tmp_path.glob("outputs/digits/sweep_*/1/result.json"))
+
+
+def test_a_run_is_sent_to_a_server(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/server.db",
+        "--artifacts-destination",
+        str(tmp_path / "files"),
+    ]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    # A session of its own, so that its workers end with it.
+    server = subprocess.Popen([*command, *store], cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL)
+    try:
+        uri = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{uri}/health"), server)
+        arguments = [argument for argument in SMALL if argument != "tracking=none"]
+        status, out, err = expkit(*arguments, "epochs=1", f"tracking.uri={uri}", cwd=tmp_path)
+        assert status == 0, err
+        assert f"compare  {uri}" in out
+
+        from mlflow import MlflowClient
+
+        run_id = json.loads((only_run(tmp_path) / "result.json").read_text())["run_id"]
+        client = MlflowClient(uri)
+        assert client.get_run(run_id).info.status == "FINISHED"
+        assert "plots" in {entry.path for entry in client.list_artifacts(run_id)}
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+
+
+def answers(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url, timeout=2).status == 200
+    except OSError:
+        return False

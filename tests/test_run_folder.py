@@ -4,8 +4,9 @@ import sys
 import pytest
 import torch
 
-from expkit.checkpoint import best_epoch, load_checkpoint, save_weights
+from expkit.checkpoint import best_epoch, load_checkpoint
 from expkit.errors import UserError
+from expkit.model.weights import save_weights
 from expkit.run_folder import RunFolder, read_json, write_json, write_whole
 
 
@@ -24,27 +25,29 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path):
-    folder = RunFolder(tmp_path / "run", "test")
-    lock = folder.lock()
+    folder = RunFolder(tmp_path, "test")
     code = f"""
 from pathlib import Path
 from expkit.run_folder import RunFolder
-RunFolder(Path({str(folder.path)!r}), "test").lock()
+with RunFolder(Path({str(tmp_path)!r}), "test").held():
+    pass
 """
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    with folder.held():
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "another process trains this run" in other.stderr
-    lock.release()
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_folder_that_holds_a_run_is_not_trained_over(tmp_path):
-    (tmp_path / "metrics.jsonl").touch()
+def test_a_run_is_found_again_and_not_trained_over(tmp_path):
+    RunFolder.create(tmp_path, "pets", {"epochs": 3}, ["epochs=3"])
+    assert RunFolder.find(str(tmp_path)) == RunFolder(tmp_path, "pets")
+    assert RunFolder.find(str(tmp_path)).config.read_text() == "epochs: 3\n"
     with pytest.raises(UserError, match="holds a run already: go on with resume="):
-        RunFolder.create(tmp_path, "test")
+        RunFolder.create(tmp_path, "pets", {}, [])
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"has no \.hydra/config\.yaml"):
+    with pytest.raises(UserError, match=r"has no config\.yaml"):
         RunFolder.find(str(tmp_path))
 
 
@@ -55,14 +58,21 @@ def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
 
     torch.save({"state": Evil()}, tmp_path / "last.pt")
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
-        load_checkpoint(tmp_path / "last.pt")
+        load_checkpoint(tmp_path / "last.pt", "0")
     assert not (tmp_path / "written").exists()
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"PK half")
     with pytest.raises(UserError, match=r"last\.pt cannot be read as a checkpoint"):
-        load_checkpoint(tmp_path / "last.pt")
+        load_checkpoint(tmp_path / "last.pt", "0")
+
+
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    torch.save({"fingerprint": "0123"}, tmp_path / "last.pt")
+    assert load_checkpoint(tmp_path / "last.pt", "0123") == {"fingerprint": "0123"}
+    with pytest.raises(UserError, match="the data changed since"):
+        load_checkpoint(tmp_path / "last.pt", "4567")
 
 
 def test_weights_of_a_channels_last_model_are_saved(tmp_path):
@@ -77,3 +87,7 @@ def test_the_best_epoch_is_the_earliest_of_the_best():
     history = [{"valid_loss": loss, "valid_accuracy": 1 - loss} for loss in (0.5, 0.2, 0.3, 0.2)]
     assert best_epoch(history, "valid_loss") == 2
     assert best_epoch(history, "valid_accuracy") == 2
+
+
+def test_an_epoch_that_is_no_number_is_never_the_best():
+    assert best_epoch([{"valid_loss": float("nan")}, {"valid_loss": 0.5}], "valid_loss") == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from expkit.errors import UserError, first_ten
 from expkit.model.classifier import Classifier
@@ -30,7 +30,7 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 """Depths by the number of blocks in each of the four layers, and whether these are bottlenecks."""
 
 
-def save_weights(model: Classifier, path: str | Path) -> None:
+def save_weights(model: nn.Module, path: str | Path) -> None:
     """Write the whole state of `model` as safetensors (which want plain contiguous tensors, so channels_last goes)."""
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
 

@@ -179,13 +179,14 @@ def relative(uri: str) -> str:
 
 
 def folder_of(run: str) -> Path:
-    """The folder of the run with an MLflow run id, by its tag in the default store.
+    """The folder of the run with an MLflow run id, by its tag in the store at MLFLOW_TRACKING_URI, or the default one.
 
     Raises UserError where there is no such run, or its folder lies on another machine.
     """
     from expkit.tracking.sender import folder_tag
 
-    folder = folder_tag(absolute("sqlite:///outputs/mlflow.db"), run)
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///outputs/mlflow.db")
+    folder = folder_tag(absolute(uri), run)
     if folder is None or not Path(folder).is_dir():
-        raise UserError(f"{run} is neither a run folder nor the id of a run in outputs/mlflow.db whose folder is here")
+        raise UserError(f"{run} is neither a run folder nor the id of a run in {uri} whose folder is here")
     return Path(folder)

@@ -16,7 +16,6 @@ from expkit.run_folder import RunFolder, read_json
 PACKAGES = (
     "annotated-types",
     "filelock",
-    "hydra-core",
     "mlflow",
     "numpy",
     "omegaconf",
@@ -33,7 +32,7 @@ PACKAGES = (
 
 
 def log_model(folder: RunFolder, run_id: str) -> None:
-    """Log the best weights with code, config and class names as the run's `model`."""
+    """Log the exported weights with code, config and class names as the run's `model`."""
     # One column of anything: bytes of an encoded image, base64 text, or an array; MLflow has no type for the three.
     signature = ModelSignature(
         inputs=Schema([ColSpec(AnyType())]),  # type: ignore[no-untyped-call]  # mlflow leaves it untyped

@@ -7,6 +7,7 @@ where the parent dies without a word, the run is closed as KILLED.
 
 import json
 import logging
+import os
 import platform
 import re
 import select
@@ -32,8 +33,13 @@ BATCH = 1000
 """MLflow's limit of metrics in one call."""
 PARAMS = 100
 """MLflow's limit of params in one call."""
+INTERNAL = (".lock", ".tracking.lock", "tracking.json", "tracking.log", "traces.bin")
+"""Files of a run folder that stay there."""
 PAUSE = 1.0
 """Seconds between looks at metrics.jsonl."""
+
+# What MLflow prints must not come between the lines for the parent: from here on it goes to the log.
+PARENT = os.dup(1)
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +49,14 @@ def main(folder: RunFolder, uri: str) -> None:
 
     While the run trains, a store that fails is tried again at each look; what it missed stays in the folder.
     """
-    sender, trouble = Sender(folder, uri), ""
+    # The sender of a killed process of the run may still be at work.
+    with FileLock(folder.path / ".tracking.lock"):
+        follow(Sender(folder, uri))
+
+
+def follow(sender: "Sender") -> None:
+    """Send a run until its parent says how it ended, then the rest."""
+    trouble = ""
     while True:
         try:
             if sender.start():
@@ -89,6 +102,8 @@ class Sender:
         if self.client is not None:
             return False
         client = open_store(self.uri)
+        if "run_id" in self.progress and not has_run(client, self.run_id):
+            self.progress = {"uri": self.uri, "sent": 0}  # somebody deleted it, or the whole store
         if "run_id" not in self.progress:
             self.progress["run_id"] = self.create_run(client)
             self.save()
@@ -113,7 +128,7 @@ class Sender:
     def log_params(self, client: MlflowClient) -> None:
         """Send the composed config, flattened with dots."""
         config = OmegaConf.to_container(OmegaConf.load(self.folder.config), resolve=True)
-        params = [Param(re.sub(r"[^\w.:/ -]", "_", key), str(value)) for key, value in flatten(config)]
+        params = [Param(re.sub(r"[^\w.: -]", "_", key)[:250], str(value)) for key, value in flatten(config)]
         for start in range(0, len(params), PARAMS):
             client.log_batch(self.run_id, params=params[start : start + PARAMS])
 
@@ -210,10 +225,21 @@ def folder_tag(uri: str, run_id: str) -> str | None:
     return folder
 
 
+def has_run(client: MlflowClient, run_id: str) -> bool:
+    """Whether the store holds a run."""
+    try:
+        client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
+
+
 def run_name(folder: RunFolder) -> str:
     """What tells the run from its neighbours in a list: the overrides it was started with, else its folder's name."""
-    overrides = OmegaConf.load(folder.path / ".hydra" / "overrides.yaml")
-    told = " ".join(str(one) for one in overrides if not str(one).startswith(("+experiment=", "data.root=")))
+    overrides = read_json(folder.facts)["overrides"]
+    told = " ".join(one for one in overrides if not one.startswith(("+experiment=", "data.root=")))
     return told[:80] or folder.path.name
 
 
@@ -255,17 +281,18 @@ def take(file: Any, count: int) -> Iterator[bytes]:
 
 def is_record(path: Path) -> bool:
     """Whether a file of the run folder says something of the run, and is not of use to a running process only."""
-    return path.name not in ("tracking.json", ".lock", "traces.bin", "tracking.log") and path.suffix != ".partial"
+    return path.name not in INTERNAL and path.suffix != ".partial"
 
 
 def tell(message: dict[str, Any]) -> None:
     """Write a line to the parent, which may be gone."""
     try:
-        print(json.dumps(message), flush=True)
+        os.write(PARENT, f"{json.dumps(message)}\n".encode())
     except BrokenPipeError:
         log.info("the parent process is gone")
 
 
 if __name__ == "__main__":
+    os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO)
     main(RunFolder(Path(sys.argv[1]), sys.argv[2]), sys.argv[3])

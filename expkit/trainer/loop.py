@@ -180,7 +180,8 @@ class Trainer:
         seed = seed_of(self.seed, "step", self.state.step)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(self.device):
+                torch.cuda.manual_seed(seed)
 
     def backward(self, batch: Batch) -> Tensor:
         """Add the gradients of the batch's mean loss, piece by piece where the batch is cut; the loss, detached."""

@@ -28,7 +28,8 @@ def computes_in_bf16(
 
     Raises UserError where bf16 is demanded but would be wrong, or the model does not take the image size.
     """
-    wrong = convolutions_of_points(model, device, image_size) if image_size is not None and device.type == "cpu" else []
+    points = convolutions_of_points(model, device, image_size) if image_size is not None else []
+    wrong = points if device.type == "cpu" else []
     if wrong and precision == "bf16":
         raise UserError(
             f"trainer.precision=bf16 is not to be had with image_size={image_size}: {wrong[0]} sees an image of 1 x 1 "
