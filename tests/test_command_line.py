@@ -24,7 +24,9 @@ SMALL = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=64", "tr
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "expkit", *arguments]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # mlflow.set_tracking_uri in a test leaves its mark on the environment.
+    env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def expkit(*arguments: str, cwd: Path) -> tuple[int, str, str]:
