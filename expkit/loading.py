@@ -7,6 +7,7 @@ batches is the same on any number of workers, and one that starts at a later bat
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -78,7 +79,7 @@ def as_channels(images: Tensor) -> Tensor:
 
 
 class ImageLoader:
-    """Batches of images that are read and transformed one by one, in `num_workers` processes or (0) in this one.
+    """Batches of images that are read and transformed one by one, in `num_workers` processes or (0) in threads here.
 
     The workers run on across the ends of epochs, so that training does not wait for them after each validation.
     `close`, or leaving the loader's `with` block, ends them for good.
@@ -97,8 +98,10 @@ class ImageLoader:
     ) -> None:
         self.batches = batches_of(len(images), batch_size, train)
         self.plan = Plan(len(images), batch_size, seed, train)
+        # Without workers, all cores decode while training waits for the batch.
+        self.threads = None if num_workers else ThreadPoolExecutor(cores(), initializer=compute_alone)
         self.loader: DataLoader[Packed] = DataLoader(
-            Transformed(images, transforms, seed, train),
+            Transformed(images, transforms, seed, train, self.threads),
             batch_sampler=self.plan,
             num_workers=num_workers,
             collate_fn=as_is,
@@ -123,7 +126,13 @@ class ImageLoader:
     def run(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches `start` to `stop` - 1 of all epochs laid end to end."""
         self.plan.start, self.plan.stop = start, stop
-        self.running = iter(self.loader)
+        # Workers inherit the blocked signals: under Ctrl-C, or a SIGTERM to the whole group, the parent finishes its
+        # step and then ends them. It gets its own signals when they are let through again.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            self.running = iter(self.loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for images, labels in self.running:
             if isinstance(images, str):
                 raise UserError(images)
@@ -131,6 +140,8 @@ class ImageLoader:
 
     def close(self) -> None:
         """End the workers, in the middle of a stream too; the loader cannot be used again."""
+        if self.threads is not None:
+            self.threads.shutdown(wait=False, cancel_futures=True)
         running: Any = self.running
         self.running = None
         if not hasattr(running, "_workers"):
@@ -169,19 +180,24 @@ class Plan(Sampler[list[Key]]):
 class Transformed(Dataset[Packed]):
     """What a worker does: the transformed images and labels of a list of (epoch, index)."""
 
-    def __init__(self, images: Images, transforms: Transforms, seed: int, train: bool) -> None:
+    def __init__(
+        self, images: Images, transforms: Transforms, seed: int, train: bool, threads: ThreadPoolExecutor | None = None
+    ) -> None:
         self.images, self.transforms, self.seed, self.train = images, transforms, seed, train
+        self.threads = threads
 
     def __getitems__(self, keys: list[Key]) -> Packed:
         """uint8 N x H x W x 3 and int64 N; a user's mistake as its message, which a traceback would hide."""
         try:
-            pixels = torch.stack([self.item(epoch, index) for epoch, index in keys])
+            items = map(self.item, keys) if self.threads is None else self.threads.map(self.item, keys)
+            pixels = torch.stack(list(items))
         except UserError as error:
             return str(error), torch.empty(0)
         return pixels, torch.from_numpy(self.images.labels[[index for _, index in keys]])
 
-    def item(self, epoch: int, index: int) -> Tensor:
+    def item(self, key: Key) -> Tensor:
         """One image, transformed for training or validation."""
+        epoch, index = key
         image = self.images.read(index, self.transforms.size)
         if self.train:
             return self.transforms.train(image, seed_of(self.seed, "augment", epoch, index))
@@ -194,14 +210,8 @@ def as_is(packed: Any) -> Any:
 
 
 def serve_parent(worker: int) -> None:
-    """Begin a worker: it gives way to the parent's computing, and leaves signals to it.
-
-    On few cores an equal beside the parent's threads would hold them all up at every barrier. Under Ctrl-C, or a
-    SIGTERM to the whole group, the parent finishes its step and then ends the workers.
-    """
+    """Begin a worker: it gives way to the parent, whose threads an equal would hold up at every barrier."""
     os.nice(10)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def is_fixed(images: Images, transforms: Transforms, train: bool) -> bool:
@@ -219,10 +229,19 @@ def auto_workers(images: Images, transforms: Transforms, train: bool, gpu: bool 
     """
     if is_fixed(images, transforms, train):
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores <= 2 and not gpu:
+    if cores() <= 2 and not gpu:
         return 0
-    return min(8, max(1, cores - 1))
+    return min(8, max(1, cores() - 1))
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compute_alone() -> None:
+    """Begin a decoding thread: its own torch operations are too small to be shared out, and there is one a core."""
+    torch.set_num_threads(1)
 
 
 def make_loader(
