@@ -193,8 +193,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_a_checkpoint_from_which_resume_gives_the_same_bits(tmp_path, whole_run, number, status):
     process = start(*SMALL, cwd=tmp_path)
-    traces = lambda: list(tmp_path.glob("outputs/digits/*/traces.bin"))  # noqa: E731  # read again at each look
-    wait_until(traces, process)
+    wait_until(lambda: list(tmp_path.glob("outputs/digits/*/traces.bin")), process)
     time.sleep(0.3)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

@@ -5,6 +5,7 @@ gradients and squared gradients), and reads `lr, mom, sqr_mom, eps, wd, decouple
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ CHUNK = 1 << 18
 """Numbers updated together on the CPU: with their averages they stay in its cache from one operation to the next."""
 
 
-class Rule(torch.optim.Optimizer):
+class Rule(torch.optim.Optimizer, ABC):
     """A torch optimizer whose subclasses say in `update` how parameters that were stepped equally often move."""
 
     def __init__(self, params: Any, *, decouple_wd: bool) -> None:
@@ -41,9 +42,9 @@ class Rule(torch.optim.Optimizer):
                 found[state["step"]].append(param)
         return found
 
+    @abstractmethod
     def update(self, params: list[Tensor], step: int, group: dict[str, Any]) -> None:
         """Move `params` by their `step`-th update with the hyperparameters of `group`."""
-        raise NotImplementedError
 
     def decayed_grads(self, params: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
         """The gradients, after weight decay has shrunk `params` (decoupled) or joined the gradients (L2)."""

@@ -76,13 +76,6 @@ class Loader(Protocol):
         """End whatever reads ahead."""
 
 
-class Stepping(Protocol):
-    """The bound `after_step` of an observer."""
-
-    def __call__(self, trainer: "Trainer", loss: Tensor) -> None:
-        """Watch a step."""
-
-
 class Trainer:
     """Trains a model phase by phase; observers watch, `stop` ends it after the step in hand."""
 
@@ -117,7 +110,7 @@ class Trainer:
         self.state = State()
         self.stop = StopRequest()
         self.observers: Sequence[Observer] = ()
-        self.stepping: list[Stepping] = []
+        self.stepping: list[Callable[[Trainer, Tensor], None]] = []
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Take the observers of this run and start them."""
