@@ -1,7 +1,6 @@
 """The command line: `python -m expkit +experiment=digits`."""
 
 import os
-import re
 import shutil
 import sys
 import traceback
@@ -12,17 +11,19 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from expkit import interrupt
-from expkit.check import nearest
-from expkit.config import ROOT, Config, check_config
+from expkit.composed import experiment, explain, plain
+from expkit.config import ROOT
 from expkit.errors import UserError
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
+from expkit.tracking import send_rest
+from expkit.tracking.grid import place_in_grid
 
 
 def main() -> None:
@@ -89,50 +90,47 @@ def run_task(composed: DictConfig) -> object:
     """Run the task of one composed config in the folder that Hydra has made for it."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
-    experiment = hydra_config.runtime.choices.get("experiment") or "unnamed"
-    if not isinstance(experiment, str):
-        experiment = "+".join(experiment)
     try:
         config = plain(composed)
-        run = RunFolder.create(folder, experiment, asdict(config), hydra_config.overrides.task)
+        overrides = hydra_config.overrides.task
+        run = RunFolder.create(folder, experiment(), asdict(config), overrides, **place_in_grid(hydra_config))
     except UserError:
         forget(folder)
         raise
-    return build(config.task, config, run)
+    done = build(config.task, config, run)
+    forget(folder)
+    return done
 
 
 def resume(run: str, others: list[str]) -> None:
-    """Go on with an interrupted run, in its folder and with its config."""
+    """Go on with an interrupted run, in its folder and with its config; of a sweep, send what is not tracked yet."""
     if others:
         raise UserError(f"resume={run} goes on with the config of that run, so {others[0]!r} has no place beside it")
+    sweep = Path(run).resolve()
+    if "kind" in read_json(sweep / "run.json"):
+        go_back(sweep)
+        send_rest(sweep)
+        return
     folder = RunFolder.find(run)
-    started_in = Path(read_json(folder.facts)["started_in"])
-    if started_in.is_dir():
-        os.chdir(started_in)
+    go_back(folder.path)
     config = plain(OmegaConf.load(folder.config))
     build(config.task, config, folder)
 
 
-def plain(composed: object) -> Config:
-    """The composed config as checked plain values.
-
-    Raises UserError for a missing or impossible value, naming its key.
-    """
-    try:
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise UserError(f"{error.full_key} has no default: give it as {error.full_key}=VALUE") from None
-    assert isinstance(values, dict)
-    return check_config({str(key): value for key, value in values.items()})
+def go_back(folder: Path) -> None:
+    """Change to the directory that the run's relative paths lead from, where it still is."""
+    started_in = Path(read_json(folder / "run.json")["started_in"])
+    if started_in.is_dir():
+        os.chdir(started_in)
 
 
 def forget(folder: Path) -> None:
-    """Remove what Hydra wrote for a run that was refused, where there is nothing else, and folders left empty."""
-    if [entry.name for entry in folder.iterdir()] == [".hydra"]:
-        shutil.rmtree(folder / ".hydra")
-    for empty in (folder, folder.parent):
-        if not any(empty.iterdir()):
-            empty.rmdir()
+    """Remove the folder of a run that was refused, or of a task that only prints, and folders left empty by that."""
+    names = {entry.name for entry in folder.iterdir()}
+    if names <= {".hydra", "config.yaml", "run.json"}:
+        shutil.rmtree(folder)
+        if not any(folder.parent.iterdir()):
+            folder.parent.rmdir()
 
 
 def list_experiments() -> str:
@@ -154,26 +152,6 @@ def list_experiments() -> str:
             "python -m expkit --help  shows the choices of each group and examples",
         ]
     )
-
-
-def explain(error: Exception) -> str:
-    """The message of an error, with the nearest spelling where a key or a choice does not exist."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"{group}={choice} is no choice of {group}; {nearest(choice, error.options)}"
-    match = re.match(r"Could not override '([^']+)'", str(error))
-    cause = error.__cause__
-    if match and isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
-        key = match[1]
-        keys = [str(name) for name in cause.parent_node]
-        parent = key.rpartition(".")[0]
-        return f"{key} is no key of {parent or 'the config'}; {nearest(str(cause.key), keys)}"
-    if match and match[1] in ("experiment", "sweeps"):
-        return f"write +{match[1]}=NAME, with a plus sign: it adds to the config"
-    if match:
-        groups = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
-        return f"{match[1]} is neither a group nor a key of the config; {nearest(match[1], groups)}"
-    return str(error).strip()
 
 
 if __name__ == "__main__":

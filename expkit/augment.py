@@ -6,7 +6,7 @@ The amounts are those of fastai's `aug_transforms` [1]: most images are turned, 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -39,6 +39,15 @@ class Transforms:
     """Whether `train` differs from `valid`."""
     size: int
     """Pixels on a side."""
+
+    def fixed(self) -> "Transforms":
+        """The same with training images as in validation."""
+        return replace(self, train=partial(regardless, self.valid), random=False)
+
+
+def regardless(transform: "Callable[[Image.Image], Tensor]", image: Image.Image, seed: int) -> "Tensor":
+    """Transform an image without a draw from `seed`."""
+    return transform(image)
 
 
 @checked

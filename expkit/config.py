@@ -8,6 +8,7 @@ from typing import Any, Literal
 from expkit import trust
 from expkit.check import Count, NotNegativeInt, check_arguments
 from expkit.errors import UserError
+from expkit.lr_finder import check_lr_find
 
 PACKAGE = Path(__file__).parent
 ROOT = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent
@@ -45,6 +46,7 @@ class Config:
     image_size: Count
     num_workers: Literal["auto"] | NotNegativeInt
     objective: Node
+    lr_find: Node
     data: Node
     augment: Node
     model: Node
@@ -56,7 +58,7 @@ class Config:
     task: Node
 
 
-GROUPS = [field.name for field in fields(Config) if field.type is Node and field.name != "objective"]
+GROUPS = [field.name for field in fields(Config) if field.type is Node and field.name not in ("objective", "lr_find")]
 
 
 def check_config(values: Node) -> Config:
@@ -69,19 +71,21 @@ def check_config(values: Node) -> Config:
     metric, mode = values["objective"]["metric"], values["objective"]["mode"]
     if mode != BETTER[metric]:
         raise UserError(f"objective.mode must be {BETTER[metric]} for {metric}, got {mode!r}")
+    check_lr_find(values["lr_find"])
     for group in GROUPS:
         check_node(group, values[group])
     return Config(**values)
 
 
-def check_node(group: str, node: Node) -> None:
-    """Check the node of one group against the signature of the function that it names."""
+def check_node(group: str, node: Node, where: str | None = None) -> None:
+    """Check a node of a group against the signature of the function that it names; `where` it stands if elsewhere."""
+    where = where or group
     if "_target_" not in node:
-        raise UserError(f"{group} has no _target_; choose one with {group}=NAME, --help shows the names")
+        raise UserError(f"{where} has no _target_; choose one with {group}=NAME, --help shows the names")
     target = str(node["_target_"])
     if target.startswith("expkit.") and not target.startswith(f"expkit.{group}."):
-        raise UserError(f"{group}._target_: {target} belongs to another group; --help shows the choices of {group}")
-    function = trust.resolve(target, f"{group}._target_")
+        raise UserError(f"{where}._target_: {target} belongs to another group; --help shows the choices of {group}")
+    function = trust.resolve(target, f"{where}._target_")
     arguments = {key: value for key, value in node.items() if key != "_target_"}
-    check_arguments(function, arguments, group)
-    trust.check_targets(arguments, group)
+    check_arguments(function, arguments, where)
+    trust.check_targets(arguments, where)

@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from expkit.loading import Batch
 
+PLAIN = 0.25
+"""Share of the image as it is in test-time augmentation."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -25,13 +28,40 @@ class Evaluation:
     losses: NDArray[np.float32]
 
 
+LogitsOf = Callable[[Batch], Tensor]
+"""A model: float32 logits, one row an image, on any device."""
+
+
 @torch.inference_mode()
-def evaluate(logits_of: Callable[[Batch], Tensor], batches: Iterable[Batch], classes: int) -> Evaluation:
-    """Run a model over all batches; `logits_of` gives float32 logits, one row an image, on any device."""
+def evaluate(logits_of: LogitsOf, batches: Iterable[Batch], classes: int) -> Evaluation:
+    """Run a model over all batches."""
+    return measure(((logits_of(batch), batch.labels) for batch in batches), classes)
+
+
+@torch.inference_mode()
+def evaluate_views(
+    logits_of: LogitsOf, plain: Iterable[Batch], views: Iterable[Iterable[Batch]], classes: int
+) -> Evaluation:
+    """Test-time augmentation: average the probabilities over augmented views of the images of `plain`.
+
+    The images as they are count `PLAIN` beside the mean of the views, as in fastai's `tta`. Holds N x C numbers.
+    """
+    average = torch.stack([probabilities(logits_of, view)[0] for view in views]).mean(dim=0)
+    own, labels = probabilities(logits_of, plain)
+    return measure([(torch.lerp(average, own, PLAIN).log(), labels)], classes)
+
+
+def probabilities(logits_of: LogitsOf, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
+    """N x C probabilities and N labels, on the CPU."""
+    parts = [(logits_of(batch).softmax(dim=1).cpu(), batch.labels) for batch in batches]
+    return torch.cat([part for part, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def measure(answers: Iterable[tuple[Tensor, Tensor]], classes: int) -> Evaluation:
+    """Compare logits, or logarithms of probabilities, with labels, batch by batch."""
     columns: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    for batch in batches:
-        logits = logits_of(batch)
-        labels = batch.labels.to(logits.device)
+    for logits, labels in answers:
+        labels = labels.to(logits.device)
         confidence, prediction = logits.softmax(dim=1).max(dim=1)
         columns.append((labels, prediction, confidence, F.cross_entropy(logits, labels, reduction="none")))
     label, guess, chance, loss = (torch.cat(column).cpu().numpy() for column in zip(*columns, strict=True))

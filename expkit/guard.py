@@ -9,17 +9,20 @@ from omegaconf import DictConfig
 
 from expkit.errors import UserError
 from expkit.run_folder import refuse_run
+from expkit.sweep.settings import TARGET
 
 
 class KeepRuns(Callback):
-    """Refuses a folder that holds a run, or a sweep, already."""
+    """Refuses a folder that holds a run, or a grid, already; a study is gone on with in its folder."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Look at the folder of a single run."""
         refuse(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Look at the folders of a sweep's jobs."""
+        """Look at the folders of a grid's jobs."""
+        if config.hydra.sweeper._target_ == TARGET:
+            return
         for folder in Path(config.hydra.sweep.dir).glob("*"):
             refuse(folder)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -28,8 +29,17 @@ def read_traces(folder: RunFolder) -> dict[str, Values]:
     return {name: table[name].to_numpy()[kept] for name in table.column_names}
 
 
-def draw_losses(path: Path, traces: Mapping[str, Values], history: list[dict[str, float]], epoch_steps: int) -> None:
-    """Draw training and validation loss, and the validation metrics, over the epochs of `epoch_steps` steps each."""
+def draw_losses(
+    path: Path,
+    traces: Mapping[str, Values],
+    history: list[dict[str, float]],
+    epoch_steps: int,
+    starts: Mapping[str, float],
+) -> None:
+    """Draw training and validation loss, and the validation metrics, over the epochs of `epoch_steps` steps each.
+
+    `starts` says after how many epochs each phase begins.
+    """
     epochs = np.arange(1, len(history) + 1)
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, metrics = figure.subplots(1, 2)
@@ -40,15 +50,24 @@ def draw_losses(path: Path, traces: Mapping[str, Values], history: list[dict[str
         metrics.plot(epochs, [epoch[name] for epoch in history], "o-", label=name)
     metrics.set(xlabel="epoch", title="Validation", ylim=(None, 1))
     for axes in (losses, metrics):
+        mark_phases(axes, starts)
         axes.legend()
         axes.grid(alpha=0.3)
     save(figure, path)
 
 
-def draw_schedule(path: Path, steps: Values, hypers: Mapping[str, Values], groups: Sequence[str], unit: str) -> None:
+def draw_schedule(
+    path: Path,
+    steps: Values,
+    hypers: Mapping[str, Values],
+    groups: Sequence[str],
+    starts: Mapping[str, float],
+    unit: str,
+) -> None:
     """Draw every hyperparameter over training: one curve, or one for each layer group where they differ.
 
-    `hypers` holds columns as `Hypers.columns` names them (`lr_0`, `lr_1`, ..., `dropout`); `unit` is that of `steps`.
+    `hypers` holds columns as `Hypers.columns` names them (`lr_0`, `lr_1`, ..., `dropout`); `starts` says where each
+    phase begins; `unit` is that of both and of `steps`.
     """
     names = list(dict.fromkeys(map(hyper_of, hypers)))
     rows = -(-len(names) // 2)
@@ -60,11 +79,30 @@ def draw_schedule(path: Path, steps: Values, hypers: Mapping[str, Values], group
             axes.plot(steps, curve, label=group)
         axes.set(title=name, xlabel=unit)
         axes.grid(alpha=0.3)
+        mark_phases(axes, starts)
         if not alike:
             axes.legend(fontsize="small")
     for axes in figure.axes[len(names) :]:
         axes.remove()
     save(figure, path)
+
+
+def mark_phases(axes: Axes, starts: Mapping[str, float]) -> None:
+    """Show where the phases of a recipe begin, if there are several."""
+    if len(starts) > 1:
+        for name, start in starts.items():
+            axes.axvline(start, color="grey", linewidth=0.8, linestyle=":")
+            axes.annotate(
+                name,
+                (start, 1),
+                (3, -3),
+                xycoords=axes.get_xaxis_transform(),
+                textcoords="offset points",
+                rotation="vertical",  # so that those of short phases stand side by side
+                va="top",
+                fontsize=7,
+                color="grey",
+            )
 
 
 def draw_confusion(folder: RunFolder, classes: Sequence[str]) -> None:

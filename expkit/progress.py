@@ -18,10 +18,11 @@ REFRESH = 0.25
 class ProgressBar(Observer):
     """Shows how training goes: on a terminal a bar for the run, and a line for each finished epoch everywhere."""
 
-    def __init__(self, recorder: Recorder, epochs: int) -> None:
+    def __init__(self, recorder: Recorder, epochs: int, epoch_steps: int) -> None:
         self.console = Console()
         self.recorder = recorder
         self.epochs = epochs
+        self.steps = epochs * epoch_steps
         self.bar = Progress(
             TextColumn("[bold]epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(),
@@ -36,10 +37,9 @@ class ProgressBar(Observer):
         """Show an empty bar, or a resumed run's."""
         self.began, self.first_step = time.monotonic(), trainer.state.step
         self.epoch_began, self.shown = self.began, 0.0
-        steps = self.epochs * trainer.train.batches
         self.task = self.bar.add_task(
             "",
-            total=steps,
+            total=self.steps,
             completed=trainer.state.step,
             epoch=trainer.state.epochs + 1,
             epochs=self.epochs,
@@ -60,8 +60,7 @@ class ProgressBar(Observer):
     def show(self, trainer: Trainer, loss: str) -> None:
         """Draw the bar with the time left, reckoned from all steps of this process."""
         done, spent = trainer.state.step - self.first_step, time.monotonic() - self.began
-        total = self.epochs * trainer.train.batches
-        left = spent / done * (total - trainer.state.step)
+        left = spent / done * (self.steps - trainer.state.step)
         self.bar.update(
             self.task,
             completed=trainer.state.step,
@@ -99,10 +98,14 @@ def duration(seconds: float) -> str:
 
 
 def result_table(metrics: dict[str, dict[str, float]], best_epoch: int) -> Table:
-    """The metrics of the last and of the best epoch side by side."""
+    """The metrics of the last and of the best epoch side by side, and those averaged over augmented views."""
     table = Table(box=None, pad_edge=False)
     for column in ("", "last", f"best (epoch {best_epoch})"):
         table.add_column(column, justify="left" if not column else "right")
-    for name, value in metrics["last"].items():
-        table.add_row(name, f"{value:.4f}", f"{metrics['best'][name]:.4f}")
+    columns = [metrics["last"], metrics["best"]]
+    if "tta" in metrics:
+        table.add_column("averaged over views", justify="right")
+        columns.append(metrics["tta"])
+    for name in metrics["last"]:
+        table.add_row(name, *(f"{column[name]:.4f}" if name in column else "" for column in columns))
     return table

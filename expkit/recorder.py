@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from expkit.config import BETTER
 from expkit.errors import UserError
 from expkit.evaluate import Evaluation
 from expkit.run_folder import RunFolder
@@ -53,6 +54,8 @@ class Recorder(Observer):
         self.last_step = total_steps - 1
         self.stride = max(1, math.ceil(total_steps / POINTS))
         self.history: list[dict[str, float]] = []
+        self.averaged: dict[str, float] = {}
+        """The metrics averaged over augmented views."""
         self.losses: list[Tensor] = []
         self.hypers = array("d")
 
@@ -85,6 +88,13 @@ class Recorder(Observer):
         self.write(self.history[-1], trainer.state.epochs)
         self.metrics.flush()
 
+    def after_views(self, trainer: Trainer, evaluation: Evaluation) -> None:
+        """Write the metrics of a test-time augmentation, as tta_loss, tta_accuracy and so on."""
+        self.averaged = evaluation.metrics
+        named = {name.replace("valid_", "tta_"): value for name, value in self.averaged.items()}
+        self.write(named, trainer.state.epochs)
+        self.metrics.flush()
+
     def flush(self) -> None:
         """Write all steps so far; raises UserError where the loss is no number any more."""
         if not self.losses:
@@ -94,10 +104,13 @@ class Recorder(Observer):
         rows[:, 0] = losses
         rows[:, 1:] = np.frombuffer(self.hypers).reshape(len(losses), -1)
         self.losses, self.hypers = [], array("d")
-        for number, row in enumerate(rows, start=self.flushed):
-            self.train_loss = self.smoothed.add(float(row[0]))
+        shown = [(f"hp/{name}", place) for place, name in enumerate(self.names, 1) if hyper_of(name) in self.tracked]
+        for number, loss in enumerate(losses, start=self.flushed):
+            self.train_loss = self.smoothed.add(loss)
             if number % self.stride == 0 or number == self.last_step:
-                self.write(self.trace_point(row), number)
+                row = rows[number - self.flushed].tolist()
+                point = {name: row[place] for name, place in shown}
+                self.write({"batch/train_loss": self.train_loss, **point}, number)
         self.rows.write(rows.tobytes())
         self.rows.flush()
         self.metrics.flush()
@@ -111,20 +124,13 @@ class Recorder(Observer):
                 f"rates were {lrs}: train with a smaller optim.lr, or bound the gradients with trainer.clip_norm=1"
             )
 
-    def trace_point(self, row: NDArray[np.float64]) -> dict[str, float]:
-        """What tracking gets of a step."""
-        point = {"batch/train_loss": self.train_loss}
-        for name, value in zip(self.names, row[1:].tolist(), strict=True):
-            if hyper_of(name) in self.tracked:
-                point[f"hp/{name}"] = value
-        return point
-
     def write(self, metrics: dict[str, float], step: int) -> None:
         """Add a line for each metric that is not there yet."""
         now = int(time.time() * 1000)
         for name, value in metrics.items():
             if step > self.written.get(name, -1):
-                self.metrics.write(json.dumps({"name": name, "value": value, "step": step, "timestamp": now}) + "\n")
+                number = json.dumps(value)  # of the whole line it would take several times as long
+                self.metrics.write(f'{{"name": "{name}", "value": {number}, "step": {step}, "timestamp": {now}}}\n')
                 self.written[name] = step
 
     def close(self) -> None:
@@ -153,7 +159,7 @@ def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[d
             whole += len(line)
             point: dict[str, Any] = json.loads(line)
             written[point["name"]] = point["step"]
-            if "/" not in point["name"] and point["step"] <= epochs:
+            if point["name"] in BETTER and point["step"] <= epochs:
                 history[point["step"] - 1][point["name"]] = point["value"]
     return written, history
 

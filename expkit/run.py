@@ -1,42 +1,83 @@
 """The wiring: the only place that turns configs into objects."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from expkit import trust
-from expkit.config import Config, Node
+from expkit.config import Config, Node, check_node
 from expkit.errors import UserError
 from expkit.randomness import seed_of
-from expkit.sched import sgdr_epochs
+from expkit.sched import Schedules, sgdr_epochs
+from expkit.transfer import Phase, Recipe
 
 if TYPE_CHECKING:
+    import torch
+
+    from expkit.augment import Transforms
     from expkit.data.items import Data
+    from expkit.features import Frozen
+    from expkit.feed import Feed, Kept
+    from expkit.model.classifier import Classifier
     from expkit.trainer.loop import Trainer
-    from expkit.transfer import Phase
 
 
 @dataclass(frozen=True)
 class Run:
     """The objects of one experiment, ready to train."""
 
+    config: Config
     data: "Data"
+    recipe: Recipe
     trainer: "Trainer"
-    phases: "list[Phase]"
-    peaks: list[float]
-    """The learning rate of each layer group that schedules start from."""
+    feed: "Feed"
+    base: list[float]
+    """optim.lr of each layer group; 1 where the LR finder will tell."""
 
     @property
     def epochs(self) -> int:
         """The epochs of all phases."""
-        return sum(phase.epochs for phase in self.phases)
+        return sum(phase.epochs for phase in self.recipe.phases)
 
     def describe(self) -> str:
         """One line for the log: what trains on how much."""
-        trainer = self.trainer
+        trainer, names = self.trainer, ", then ".join(phase.name for phase in self.recipe.phases)
         return (
             f"{len(self.data.train)} training and {len(self.data.valid)} validation images of {len(self.data.classes)} "
-            f"classes; {self.epochs} epochs of {trainer.train.batches} steps in {trainer.precision} on {trainer.device}"
+            f"classes; {self.epochs} epochs ({names}) of {self.feed.epoch_steps} steps "
+            f"in {self.feed.precision or trainer.precision} on {trainer.device}"
         )
+
+    def peaks(self, phase: Phase, find: Callable[[Sequence[float]], float]) -> list[float]:
+        """The peak learning rate of each layer group in a phase that begins, or goes on.
+
+        `find` asks the LR finder, given the rates of the groups relative to each other. What it gave is kept in the
+        trainer's state, so that a resumed run does not ask again.
+        """
+        found, groups, base = self.trainer.state.found, self.trainer.optimizer.groups, self.base
+        if self.config.optim.get("lr") == "auto":
+            if "optim.lr" not in found:
+                found["optim.lr"] = find(base)
+            base = [found["optim.lr"]] * len(groups)
+        if phase.searches and phase.name not in found:
+            found[phase.name] = find(phase.rates(base, groups, found=1.0))
+        return phase.rates(base, groups, found.get(phase.name))
+
+    def check(self) -> None:
+        """Raise UserError, naming the phase, where rates or schedules do not fit the layer groups or the epochs."""
+        groups = self.trainer.optimizer.groups
+        for phase in self.recipe.phases:
+            if phase.trains is not None and phase.trains > len(groups):
+                raise UserError(
+                    f"transfer.phases.{phase.name}.trains={phase.trains}, but the model has {len(groups)} layer "
+                    f"groups ({', '.join(groups)}); give at most that"
+                )
+            try:
+                peaks = phase.rates(self.base, groups, found=1.0)
+                self.trainer.hypers.follow(schedules_of(self.config, phase, peaks))
+            except UserError as error:
+                where = f"transfer.phases.{phase.name}: " if len(self.recipe.phases) > 1 else ""
+                raise UserError(f"{where}{error}") from None
 
 
 def build(node: Node, *wired: object) -> Any:
@@ -45,48 +86,149 @@ def build(node: Node, *wired: object) -> Any:
     return function(*wired, **{key: value for key, value in node.items() if key != "_target_"})
 
 
-def assemble(config: Config) -> Run:
+def plan(config: Config) -> Recipe:
+    """The phases of a checked config. Nothing is built and no data touched.
+
+    Raises UserError for phases that do not fit the epochs, or override what the schedule or augmentation has not.
+    """
+    recipe: Recipe = build(config.transfer, epochs_of(config))
+    for phase in recipe.phases:
+        for group in ("sched", "augment"):
+            override = getattr(phase, group)
+            if isinstance(override, Mapping):
+                key = f"transfer.phases.{phase.name}.{group}"
+                check_node(group, overridden(getattr(config, group), override), key)
+    return recipe
+
+
+def overridden(node: Node, override: Node | None) -> Node:
+    """A node with some of its keys replaced, or a whole other one where the override names its own target."""
+    if override is None or "_target_" in override:
+        return override or node
+    return {**node, **override}
+
+
+def schedules_of(config: Config, phase: Phase, peaks: Sequence[float]) -> Schedules:
+    """The schedules of a phase whose layer groups have these peak learning rates."""
+    schedules: Schedules = build(overridden(config.sched, phase.sched), peaks, phase.epochs)
+    return schedules
+
+
+def transforms_of(config: Config, phase: Phase) -> "Transforms":
+    """What happens to the images of a phase. Raises UserError for random ones whose features are to be precomputed."""
+    override = phase.augment or None
+    transforms: Transforms = build(overridden(config.augment, override), config.image_size)
+    if phase.augment is False:
+        transforms = transforms.fixed()
+    key = f"transfer.phases.{phase.name}"
+    if phase.precompute and transforms.random and phase.views is None:
+        raise UserError(
+            f"{key}.precompute sees each image once, but its augmentation is random: set {key}.augment=false, or "
+            f"{key}.views=K to precompute K augmented views of each image"
+        )
+    if phase.views is not None and not transforms.random:
+        raise UserError(
+            f"{key}.views={phase.views} views of an image would be alike, since its augmentation is not random: choose "
+            f"one, such as augment=side_on with {key}.augment=null, or leave views out"
+        )
+    return transforms
+
+
+def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     """Build everything that a checked config describes, in the order in which data flows.
 
+    `kept` hands on what runs of one process share: data sets and opened features.
     Raises UserError for whatever the user can mend: files, weights, values that do not fit each other.
     """
-    phases = build(config.transfer, epochs_of(config))
-    data: Data = build(config.data)
-    if len(data.classes) < 2:
-        raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
+    recipe = plan(config)
 
+    from expkit.feed import Feed, Kept
+
+    kept = kept or Kept()
+    data: Data = kept.data(config.data)
+    classes = len(data.classes)
+    if classes < 2:
+        raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
+    transforms = {phase.name: transforms_of(config, phase) for phase in recipe.phases}
+    views = build(config.augment, config.image_size)
+    if recipe.tta and not views.random:
+        raise UserError(
+            f"transfer.tta={recipe.tta} averages over augmented views, but the augmentation is not random: choose one, "
+            "such as augment=side_on, or set transfer.tta=0"
+        )
+    frozen = frozen_body(config, classes) if recipe.precomputes else None
+    body = kept.features.body(frozen) if frozen and recipe.all_frozen else None
+    model = seeded(config, classes, body.width, body.groups) if body else seeded(config, classes)
+    optimizer = build(with_rate(config.optim), model)
+    trainer: Trainer = build(
+        config.trainer, model, optimizer, classes, config.seed, None if body else config.image_size
+    )
+    if frozen and body is None:
+        frozen = replace(frozen, build=lambda: (model, trainer.device, trainer.autocast))
+    feed = Feed(config, data, kept, frozen, transforms, views, recipe.tta, body)
+    run = Run(config, data, recipe, trainer, feed, optimizer.get("lr"))
+    run.check()
+    check_pieces(trainer, min(config.batch_size, len(data.train)))
+    return run
+
+
+def with_rate(optim: Node) -> Node:
+    """The node of an optimizer with 1 in place of a learning rate that the LR finder will tell."""
+    return {**optim, "lr": 1.0} if optim.get("lr") == "auto" else optim
+
+
+def seeded(config: Config, *wired: object) -> Any:
+    """The model, with the random weights that the seed gives."""
     import torch
 
-    from expkit.loading import make_loader
-
-    transforms = build(config.augment, config.image_size)
     torch.manual_seed(seed_of(config.seed, "weights"))
-    model = build(config.model, len(data.classes))
-    optimizer = build(config.optim, model)
-    train, valid = (
-        make_loader(
-            images,
-            transforms,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            train=images is data.train,
-            num_workers=config.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
-        for images in (data.train, data.valid)
+    return build(config.model, *wired)
+
+
+def frozen_body(config: Config, classes: int) -> "Frozen":
+    """The model's body as something to precompute features with, built only where one is missing."""
+    import torch
+
+    from expkit.features import Frozen, identity_of
+    from expkit.trainer.precision import computes_in_bf16, is_native, pick_device
+
+    device = pick_device(config.trainer.get("device", "auto"))
+    precision = config.trainer.get("precision", "auto")
+
+    def build_body() -> "tuple[Classifier, torch.device, torch.dtype | None]":
+        model = seeded(config, classes).to(device).to(memory_format=torch.channels_last)
+        half = computes_in_bf16(precision, model, device, config.image_size)
+        return model, device, torch.bfloat16 if half else None
+
+    native = is_native(device)
+    identity = identity_of(
+        config.model, seed=config.seed, image_size=config.image_size, precision=precision, device=device, native=native
     )
-    trainer = build(config.trainer, model, optimizer, train, valid, len(data.classes), config.seed, config.image_size)
-    check_pieces(trainer, min(config.batch_size, len(data.train)))
-    return Run(data, trainer, phases, optimizer.get("lr"))
+    return Frozen(identity, build_body)
 
 
 def epochs_of(config: Config) -> int:
-    """The epochs of a config; those that its cycles take where it says `auto`, for which others raise UserError."""
+    """The epochs of a config; where it says `auto`, those that its phases take.
+
+    Raises UserError where a phase takes the rest, but no number of cycles says how long that is.
+    """
     if config.epochs != "auto":
         return config.epochs
-    if config.sched.get("n_cycles") is None:
-        raise UserError("epochs=auto follows from sched=sgdr sched.n_cycles=N; give both, or a number of epochs")
-    return sgdr_epochs(config.sched["cycle_len"], config.sched["cycle_mult"], config.sched["n_cycles"])
+    return sum(phase_epochs(config, name, node) for name, node in config.transfer.get("phases", {}).items())
+
+
+def phase_epochs(config: Config, name: str, node: Node) -> int:
+    """The epochs that a phase takes by itself."""
+    length = node.get("epochs", "rest")
+    if length != "rest":
+        return int(length)
+    sched = overridden(config.sched, node.get("sched"))
+    if sched.get("n_cycles") is None:
+        raise UserError(
+            "epochs=auto follows from sched=sgdr sched.n_cycles=N, or from a number of epochs for each phase, "
+            f"but transfer.phases.{name} has neither; give one of them, or a number of epochs"
+        )
+    return sgdr_epochs(sched.get("cycle_len", 1), sched.get("cycle_mult", 2), sched["n_cycles"])
 
 
 def check_pieces(trainer: "Trainer", images: int) -> None:

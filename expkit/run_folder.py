@@ -1,7 +1,9 @@
 """The folder that a run leaves: where each of its files lies, and how a run is found again."""
 
 import json
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,12 +24,16 @@ class RunFolder:
     experiment: str
 
     @classmethod
-    def create(cls, path: Path, experiment: str, config: Mapping[str, Any], overrides: Sequence[str]) -> "RunFolder":
-        """The folder of a new run, with its config. Raises UserError where `path` holds a run already."""
+    def create(
+        cls, path: Path, experiment: str, config: Mapping[str, Any], overrides: Sequence[str], **facts: Any
+    ) -> "RunFolder":
+        """The folder of a new run, with its config and what else is known of it (`expkit.tracking.nested` says what).
+
+        Raises UserError where `path` holds a run already.
+        """
         folder = cls(path, experiment)
         refuse_run(path)
-        facts = {"experiment": experiment, "overrides": list(overrides), "started_in": str(Path.cwd())}
-        write_json(folder.facts, facts)
+        write_json(folder.facts, start_facts(experiment, overrides) | facts)
         # With all its references resolved: what ${now:...} or ${oc.env:...} gave must not change on a resume.
         text = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
         write_whole(folder.config, lambda partial: partial.write_text(text, encoding="utf-8"))
@@ -47,6 +53,10 @@ class RunFolder:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder: it has no config.yaml")
         return cls(path.resolve(), read_json(path / "run.json")["experiment"])
+
+    def note(self, **facts: Any) -> None:
+        """Add to what is known of the run; only the process that holds the run may."""
+        write_json(self.facts, read_json(self.facts) | facts)
 
     @property
     def config(self) -> Path:
@@ -131,6 +141,16 @@ class RunFolder:
             lock.release()
 
 
+def start_facts(experiment: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """What is known of every run as it starts; `started` in milliseconds since 1970."""
+    return {
+        "experiment": experiment,
+        "overrides": list(overrides),
+        "started_in": str(Path.cwd()),
+        "started": int(time.time() * 1000),
+    }
+
+
 def refuse_run(path: Path) -> None:
     """Raise UserError where a folder holds a run already."""
     if (path / "config.yaml").exists():
@@ -158,8 +178,18 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
-    write_whole(path, lambda partial: partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
+    """Write a JSON object, whole or not at all; a number that JSON has no word for (nan, inf) becomes null."""
+    text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def finite(node: Any) -> Any:
+    """Nested mappings and lists with None in place of nan and infinity."""
+    if isinstance(node, Mapping):
+        return {key: finite(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,9 +4,10 @@ import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le, MinLen
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -165,15 +166,28 @@ def fingerprint_blocks(
         yield from (base[rows] for rows in blocks(base))
 
 
+Digit = Annotated[int, Ge(0), Le(9)]
+
+
 @checked
-def digits(*, valid_pct: Fraction = 0.2, seed: NotNegativeInt = 0) -> Data:
+def digits(
+    *,
+    classes: Annotated[Sequence[Digit], MinLen(1)] | None = None,
+    valid_pct: Fraction = 0.2,
+    seed: NotNegativeInt = 0,
+) -> Data:
     """Take the 1,797 handwritten digits (8 x 8 pixels, ten classes) that scikit-learn ships.
 
     Args:
+        classes: which of the digits 0 to 9 to take, in any order; null takes all.
         valid_pct: share of each class cut for valid.
         seed: seed of that cut; it belongs to the data.
     """
-    return array(source=load_digits(), layout="HW", white=16.0, valid_pct=valid_pct, seed=seed)
+    source = load_digits()
+    if classes is not None:
+        chosen = np.isin(source["target"], classes)
+        source = {name: source[name][chosen] for name in ("images", "target")}
+    return array(source=source, layout="HW", white=16.0, valid_pct=valid_pct, seed=seed)
 
 
 def load_digits() -> Mapping[str, Any]:

@@ -1,16 +1,13 @@
 """The Oxford-IIIT Pet dataset: 37 breeds of cats and dogs."""
 
 import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from filelock import FileLock
 
 from expkit.check import Fraction, NotNegativeInt, checked
+from expkit.data.fetch import Archive, FetchError, fetch
 from expkit.data.file_names import PET_BREED, PET_SPECIES, LabelPattern
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import Data
@@ -18,11 +15,14 @@ from expkit.data.packed import Packed
 from expkit.data.split import Split
 from expkit.errors import UserError, first_ten
 
-FETCHED = "oxford-iiit-pet"
+BELOW = "oxford-iiit-pet"
 """The folder that torchvision makes below the root that it is given."""
+ADDRESS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data"
+ARCHIVES = (
+    Archive(f"{ADDRESS}/images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", "images"),
+    Archive(f"{ADDRESS}/annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", "annotations"),
+)
 PATTERNS = {"breed": PET_BREED, "species": PET_SPECIES}
-SECONDS = 30.0
-"""How long a silent server is waited for."""
 
 
 @checked
@@ -45,7 +45,7 @@ def pets(
         valid_pct: null trains on the official trainval list and validates on the official test list; a share cuts
             valid from trainval, and the official test list becomes the labelled test set.
         seed: seed of that cut.
-        download: fetch the dataset with torchvision where the root lacks it.
+        download: fetch the dataset where the root lacks it.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
 
     Raises UserError if the dataset is not there and cannot be fetched, and for damaged lists and images.
@@ -65,7 +65,7 @@ def pets(
 
 def find_layout(root: Path) -> Path | None:
     """The folder at or below `root` that has the official layout, None if there is none."""
-    for folder in (root, root / FETCHED):
+    for folder in (root, root / BELOW):
         lists = [folder / "annotations" / name for name in ("trainval.txt", "test.txt")]
         if (folder / "images").is_dir() and all(path.is_file() for path in lists):
             return folder
@@ -93,8 +93,14 @@ def is_name(name: str, pattern: LabelPattern) -> bool:
 
 
 def fetched(root: Path, download: bool) -> Path:
-    """Fetch the dataset with torchvision, and give the folder that holds it."""
-    reason = fetch(root) if download else "data.download is false"
+    """Fetch the dataset, and give the folder that holds it."""
+    reason = "data.download is false"
+    if download:
+        try:
+            for archive in ARCHIVES:
+                fetch(archive, root)
+        except FetchError as error:
+            reason = f"it cannot be fetched ({error})"
     folder = find_layout(root)
     if folder is None:
         raise UserError(
@@ -103,27 +109,3 @@ def fetched(root: Path, download: bool) -> Path:
             f"and unpack both in {root.absolute()}"
         )
     return folder
-
-
-def fetch(root: Path) -> str:
-    """Let torchvision fetch the dataset, one process at a time; say why there may be none afterwards."""
-    from torchvision.datasets import OxfordIIITPet
-
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".fetch.lock"), patience(SECONDS):
-            OxfordIIITPet(root, download=True)
-    except Exception as error:  # network, disk, checksum and archive errors share no class
-        return f"it cannot be fetched ({type(error).__name__}: {' '.join(str(error).split())})"
-    return "what was fetched has no such layout"
-
-
-@contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Give up on connections that stay silent: torchvision sets no time limit, so a firewall could hold it for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -59,8 +59,11 @@ class Classifier(nn.Module):
         self.register_buffer("shift", (-mean64 / std64).float(), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, float32, N x C, of images N x 3 x H x W with pixels from 0 to 255 (uint8 or float)."""
-        logits: Tensor = self.head(self.features(images))
+        """Logits, float32, N x C, of images N x 3 x H x W with pixels from 0 to 255 (uint8 or float).
+
+        What `features` gave for images, float N x D, is taken as well and goes straight to the head.
+        """
+        logits: Tensor = self.head(images if images.ndim == 2 else self.features(images))
         return logits.float()
 
     def features(self, images: Tensor) -> Tensor:

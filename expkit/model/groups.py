@@ -1,10 +1,18 @@
 """Layer groups of a body: which of its layers train alike."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
 from expkit.model.classifier import LayerGroup
+from expkit.model.named_groups import named_groups, parts
+
+
+def groups_of(
+    body: nn.Module, named: Mapping[str, Sequence[str]] | None, own: Callable[[], list[LayerGroup]]
+) -> list[LayerGroup]:
+    """The layer groups that the config names, or the body's `own` where it names none."""
+    return own() if named is None else named_groups(body, named)
 
 
 def resnet_groups(body: nn.Sequential) -> list[LayerGroup]:
@@ -23,21 +31,10 @@ def early_and_late(body: nn.Module, depth: Mapping[str, int]) -> list[LayerGroup
     An odd one is early, so that a ResNet of stem and four layers splits after layer2. Parameters that hang on a module
     with layers of both groups, such as the position embedding of a transformer, are gathered in a ParameterList.
     """
-    middle = (len(set(depth.values())) + 1) // 2
-    boundary = sorted(set(depth.values()))[middle - 1]
-    early = tuple(parts(body, "", lambda name: depth[name] <= boundary))
-    late = tuple(parts(body, "", lambda name: depth[name] > boundary))
-    return [LayerGroup(name, modules) for name, modules in (("early", early), ("late", late)) if modules]
-
-
-def parts(module: nn.Module, prefix: str, wanted: Callable[[str], bool]) -> Iterator[nn.Module]:
-    """The largest modules at or below `module` whose parameters are all wanted, by their name from the top."""
-    found = [wanted(prefix + name) for name, _ in module.named_parameters()]
-    if found and all(found):
-        yield module
-    elif any(found):
-        own = [parameter for name, parameter in module.named_parameters(recurse=False) if wanted(prefix + name)]
-        if own:
-            yield nn.ParameterList(own)
-        for name, child in module.named_children():
-            yield from parts(child, f"{prefix}{name}.", wanted)
+    depths = sorted(set(depth.values()))
+    boundary = depths[(len(depths) + 1) // 2 - 1]
+    members = {
+        "early": {p for name, p in body.named_parameters() if depth[name] <= boundary},
+        "late": {p for name, p in body.named_parameters() if depth[name] > boundary},
+    }
+    return [LayerGroup(name, tuple(parts(body, found))) for name, found in members.items() if found]

@@ -43,15 +43,17 @@ def pool_and_head(channels: int, classes: int, options: Options) -> tuple[Pool, 
 def vector_head(features: int, classes: int, options: Options) -> nn.Sequential:
     """The head on vectors N x `features`: the layers of "concat" (fastai's create_head) or one linear layer.
 
-    Linear weights start from He's normal distribution (kaiming_normal), biases from 0, as in fastai.
+    Linear weights start from He's normal distribution (kaiming_normal), drawn by the head's own seed, biases from 0,
+    as in fastai.
     Raises UserError if the number of dropout shares is not that of the linear layers.
     """
     sizes = [features, options.hidden, classes] if options.head == "concat" else [features, classes]
     shares = dropout_shares(options, len(sizes) - 1)
     head = concat_head(sizes, shares) if options.head == "concat" else linear_head(sizes, shares)
+    stream = torch.Generator().manual_seed(options.head_seed)
     for module in head:
         if isinstance(module, nn.Linear):
-            nn.init.kaiming_normal_(module.weight)
+            nn.init.kaiming_normal_(module.weight, generator=stream)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return head

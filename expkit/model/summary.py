@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from expkit.model.classifier import Classifier, LayerGroup
+from expkit.model.head_only import HeadOnly
 
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """One layer group: its layers by name, and how many numbers it learns."""
+    """One layer group: its layers with parameters by name, and how many numbers it learns."""
 
     name: str
     layers: tuple[str, ...]
@@ -20,7 +21,7 @@ class GroupSummary:
     """Bytes that parameters and buffers take."""
 
 
-def summary(model: Classifier) -> list[GroupSummary]:
+def summary(model: Classifier | HeadOnly) -> list[GroupSummary]:
     """One row for each layer group of `model`, earliest first."""
     return [group_summary(model, group) for group in model.layer_groups]
 
@@ -39,13 +40,11 @@ def group_summary(model: nn.Module, group: LayerGroup) -> GroupSummary:
 
 
 def layer_names(model: nn.Module, group: LayerGroup) -> tuple[str, ...]:
-    """The names in `model` of the modules of a group, and of parameters that the group lists without their module."""
+    """The names in `model` of a group's modules that have parameters, and of parameters listed without their module."""
     modules = {module: name for name, module in model.named_modules()}
     parameters = {id(parameter): name for name, parameter in model.named_parameters()}
     names: list[str] = []
     for module in group.modules:
-        if module in modules:
-            names.append(modules[module])
-        else:
-            names.extend(parameters[id(parameter)] for parameter in module.parameters())
+        found = [parameters[id(parameter)] for parameter in module.parameters()]
+        names += [modules[module]] if found and module in modules else found
     return tuple(names)

@@ -1,7 +1,6 @@
 """ResNets of torchvision cut before their pooling, with its published weights."""
 
 from collections import OrderedDict
-from pathlib import Path
 from urllib.error import URLError
 
 import torch
@@ -11,9 +10,10 @@ from torchvision import models
 from expkit.check import nearest
 from expkit.errors import UserError
 from expkit.model.classifier import Classifier, with_new_head
-from expkit.model.groups import resnet_groups
+from expkit.model.groups import groups_of, resnet_groups
 from expkit.model.options import Options
 from expkit.model.weights import fit_weights, read_weights
+from expkit.model.weights_file import weights_file
 
 CUT = ("avgpool", "fc")
 """Children of torchvision's ResNet that the pool and the head replace."""
@@ -23,7 +23,8 @@ def torchvision_resnet(name: str, classes: int, options: Options) -> Classifier:
     """The ResNet `name` with a new head; see `expkit.model.resnet18` for the options."""
     whole = models.get_model(name, weights=None)
     body = nn.Sequential(OrderedDict((child, layer) for child, layer in whole.named_children() if child not in CUT))
-    model = with_new_head(body, whole.fc.in_features, classes, body_groups=resnet_groups(body), options=options)
+    body_groups = groups_of(body, options.groups, lambda: resnet_groups(body))
+    model = with_new_head(body, whole.fc.in_features, classes, body_groups=body_groups, options=options)
     if options.weights is not None:
         found = named_weights(name, options.weights)
         fit_weights(model, found, source=options.weights, classifier=("fc",), part=options.weights_part)
@@ -31,16 +32,17 @@ def torchvision_resnet(name: str, classes: int, options: Options) -> Classifier:
 
 
 def named_weights(architecture: str, weights: str) -> dict[str, Tensor]:
-    """The weights that `weights` names: torchvision's, by the name of its enum, or a file's."""
+    """The weights that `weights` names: those of a file or a run, or torchvision's by the name of its enum."""
+    file = weights_file(weights)
+    if file is not None:
+        return read_weights(file)
     known = models.get_model_weights(architecture).__members__
-    if weights in known:
-        return download(f"{weights} of {architecture}", known[weights].url)
-    if not Path(weights).is_file():
-        hint = nearest(weights, known)
+    if weights not in known:
         raise UserError(
-            f"model.weights must be a file or a name of torchvision's {architecture}, got {weights!r}; {hint}"
+            f"model.weights must be a file, a run or a name of torchvision's {architecture}, got {weights!r}; "
+            f"{nearest(weights, known)}"
         )
-    return read_weights(weights)
+    return download(f"{weights} of {architecture}", known[weights].url)
 
 
 def download(what: str, url: str) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from expkit.errors import UserError, first_ten
 from expkit.model.classifier import Classifier
 from expkit.model.options import WeightsPart
+from expkit.model.weights_file import weights_file
 
 log = logging.getLogger("expkit.model")
 
@@ -35,11 +36,13 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
 
 
-def load_weights(
-    model: Classifier, path: str | Path, *, classifier: Sequence[str] = (), part: WeightsPart = "all"
-) -> None:
-    """Load a file of weights into `model`: see `read_weights` for its forms and `fit_weights` for what must match."""
-    fit_weights(model, read_weights(path), source=str(path), classifier=classifier, part=part)
+def load_weights(model: Classifier, weights: str, *, classifier: Sequence[str] = (), part: WeightsPart = "all") -> None:
+    """Load the weights of a file or run into `model`.
+
+    See `read_weights` for the forms of a file, `weights_file` for runs, and `fit_weights` for what must match.
+    """
+    found = read_weights(weights_file(weights) or weights)
+    fit_weights(model, found, source=weights, classifier=classifier, part=part)
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -101,7 +104,7 @@ def fit_weights(
     ("fc"): they alone may be left unused, which is logged. `part` "body" leaves the head of an expkit file out, too.
     Raises UserError naming the layers that are missing, left over or of another shape.
     """
-    own = all(name.startswith(("body.", "head.")) for name in weights)
+    own = is_own(weights)
     prefixes = ("head.",) if own and part == "body" else () if own else tuple(f"{name}." for name in classifier)
     used = {name: tensor for name, tensor in weights.items() if not name.startswith(prefixes)}
     target = model if own and part == "all" else model.body
@@ -113,6 +116,23 @@ def fit_weights(
     if len(used) < len(weights):
         left_out = [name for name in weights if name.startswith(prefixes)]
         log.info("%s: left out %s, since the head is new", source, ", ".join(left_out))
+
+
+def fit_head(head: nn.Module, weights: Weights, *, source: str) -> None:
+    """Load the head among `weights` if expkit wrote them; a foreign backbone's have none, and the head stays new.
+
+    Raises UserError naming the layers that are missing, left over or of another shape.
+    """
+    if is_own(weights):
+        wanted = {f"head.{name}": tensor for name, tensor in head.state_dict().items()}
+        found = {name: tensor for name, tensor in weights.items() if name.startswith("head.")}
+        check_fit(wanted, found, source, head_too=True)
+        head.load_state_dict({name.removeprefix("head."): tensor for name, tensor in found.items()}, strict=False)
+
+
+def is_own(weights: Weights) -> bool:
+    """Whether expkit wrote these weights: of a body and a head, or of one of them."""
+    return bool(weights) and all(name.startswith(("body.", "head.")) for name in weights)
 
 
 def check_fit(wanted: Weights, found: Weights, source: str, *, head_too: bool) -> None:
@@ -142,8 +162,9 @@ def same_body(one: Weights, other: Weights) -> bool:
 
 def head_advice(wanted: Weights, found: Weights) -> str:
     """What to do about a head of another shape, such as one for other classes."""
+    gives = f"the file's gives {outputs(found)} classes, the model's {outputs(wanted)}"
     return (
-        f"Only the head differs (the file's gives {outputs(found)} classes, the model's {outputs(wanted)}): "
+        f"Only the head differs ({gives if outputs(found) else 'the file has none'}): "
         "set model.weights_part=body to take the body alone, or the same model.head, model.pool and model.hidden"
     )
 
@@ -157,8 +178,8 @@ def body_advice(wanted: Weights, found: Weights) -> str:
 
 
 def outputs(weights: Weights) -> int:
-    """The number of classes: rows of the last matrix of the head."""
-    return [len(tensor) for name, tensor in weights.items() if name.startswith("head.") and tensor.ndim == 2][-1]
+    """The number of classes: rows of the last matrix of the head; 0 where there is none."""
+    return [0, *(len(tensor) for name, tensor in weights.items() if name.startswith("head.") and tensor.ndim == 2)][-1]
 
 
 def architecture(weights: Weights) -> str:

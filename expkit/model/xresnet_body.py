@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from expkit.model.classifier import Classifier, with_new_head
-from expkit.model.groups import resnet_groups
+from expkit.model.groups import groups_of, resnet_groups
 from expkit.model.options import Options
 from expkit.model.weights import load_weights
 
@@ -23,7 +23,8 @@ def xresnet(blocks: Sequence[int], expansion: int, classes: int, options: Option
     """A classifier on `xresnet_body`; see `expkit.model.resnet18` for the options."""
     body = xresnet_body(blocks, expansion)
     channels = WIDTHS[-1] * expansion
-    model = with_new_head(body, channels, classes, body_groups=resnet_groups(body), options=options)
+    body_groups = groups_of(body, options.groups, lambda: resnet_groups(body))
+    model = with_new_head(body, channels, classes, body_groups=body_groups, options=options)
     if options.weights is not None:
         load_weights(model, options.weights, part=options.weights_part)
     return model

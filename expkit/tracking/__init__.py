@@ -1,27 +1,25 @@
 """The `tracking` group: where runs are recorded, besides their own folder.
 
 A separate process does the sending, so that neither MLflow's imports nor its database slow the training: it reads the
-run folder, and whatever happens to it or to the store, nothing is lost there.
+run folders, and whatever happens to it or to the store, nothing is lost there.
 """
 
-import json
 import logging
 import os
-import select
-import subprocess
-import sys
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from expkit.check import Positive, checked
 from expkit.errors import UserError
+from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
+from expkit.tracking.nested import end_of, make_parent, parent_of, path_to_parent, write_end
+from expkit.tracking.senders import close_senders, lost_nothing, sender_of
+
+__all__ = ["Tracker", "close_senders", "folder_of", "make_parent", "mlflow", "none", "path_to_parent", "send_rest"]
 
 log = logging.getLogger(__name__)
-
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
-"""A server that is down is tried a few times within a minute, not for MLflow's default of several."""
 
 
 class Tracker(Protocol):
@@ -33,8 +31,14 @@ class Tracker(Protocol):
     def run_id(self) -> str | None:
         """The id that the store gave the run, None where there is no store or it does not answer."""
 
-    def finish(self, status: str) -> None:
-        """Send what is left and close the run as FINISHED, FAILED or KILLED."""
+    def finish(self, status: str, *, tags: Mapping[str, str] | None = None, wait: bool | None = None) -> None:
+        """Send what is left, with `tags`, and close the run as FINISHED, FAILED or KILLED.
+
+        `wait` until that is done. None: unless the run is nested in one that goes on, whose own end waits for it.
+        """
+
+    def forget(self) -> None:
+        """Leave a run alone of which nothing shall be in the store."""
 
     def hint(self) -> str | None:
         """How to look at the run there."""
@@ -49,8 +53,11 @@ class NoTracker:
     def run_id(self) -> None:
         """No store, no id."""
 
-    def finish(self, status: str) -> None:
+    def finish(self, status: str, *, tags: Mapping[str, str] | None = None, wait: bool | None = None) -> None:
         """Nothing to send."""
+
+    def forget(self) -> None:
+        """Nothing was sent."""
 
     def hint(self) -> None:
         """Nowhere to look but the folder."""
@@ -76,94 +83,74 @@ def mlflow(
 
 
 class MlflowTracker:
-    """Drives the process that sends a run to MLflow."""
+    """Has a run sent to MLflow by the sender that all runs of this process share."""
 
     def __init__(self, folder: RunFolder, uri: str, timeout: float, required: bool) -> None:
         self.folder = folder
+        self.path = folder.path.resolve()
         self.uri = uri
         self.timeout = timeout
         self.required = required
-        self.done: set[str | None] = set()
+        facts = read_json(folder.facts)
+        self.kind = facts.get("kind")
+        self.parent = parent_of(self.path)
 
     def start(self) -> None:
-        """Start the sender; with `required`, wait until the store has accepted the run."""
-        command = [
-            sys.executable,
-            "-m",
-            "expkit.tracking.sender",
-            str(self.folder.path),
-            self.folder.experiment,
-            self.uri,
-        ]
-        with open(self.folder.path / "tracking.log", "ab") as log:
-            # A session of its own: Ctrl-C at the terminal is for the trainer, which then says how the run ended.
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                bufsize=0,
-                start_new_session=True,
-                env=PATIENCE | os.environ,
-            )
-        # The trainer comes first: on few cores an equal at its side would hold up its threads at every barrier.
-        os.setpriority(os.PRIO_PROCESS, self.process.pid, 10)
-        if self.required and (reason := self.wait_for("started", patient=False)):
-            self.process.kill()
+        """Have the run followed; with `required`, wait until the store has accepted it."""
+        (self.path / "end.json").unlink(missing_ok=True)
+        sender = sender_of(self.uri)
+        sender.follow(self.path, (self.parent or self.path) / "tracking.log", self.timeout)
+        # A grid is in the store once its first job is.
+        if self.required and self.kind != "grid" and (reason := sender.wait(self.path, "started", patient=False)):
+            self.forget()
             raise UserError(f"tracking.uri={self.uri} is out of reach ({reason}), and tracking.required is true")
 
     def run_id(self) -> str | None:
-        """The MLflow run id, waiting until the store has given it; None where it is out of reach."""
-        self.wait_for("started", patient=False)
+        """The MLflow run id, waiting until the store has given it; None where it is out of reach.
+
+        A trial of a study does not wait: it may be over before there is a sender.
+        """
+        if self.parent is None or read_json(self.parent / "run.json")["kind"] != "study":
+            sender_of(self.uri).wait(self.path, "started", patient=False)
         run_id: str | None = read_json(self.folder.tracking).get("run_id")
         return run_id
 
-    def finish(self, status: str) -> None:
-        """Tell the sender how the run ended, and wait while it sends the rest."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # the sender failed earlier; its message is still to be read
-            self.process.stdin.write(f"{status}\n".encode())
-        reason = self.wait_for("finished", patient=True)
-        self.process.kill()
-        self.process.wait()
+    def finish(self, status: str, *, tags: Mapping[str, str] | None = None, wait: bool | None = None) -> None:
+        """Have the rest sent, and wait for it as the protocol says."""
+        if wait is None:
+            wait = self.parent is None or end_of(self.parent) is not None
+        end = write_end(self.path, status, tags or {})
+        sender = sender_of(self.uri)
+        sender.end(self.path, end, waiting=wait)
+        if not wait:
+            return
+        reason = sender.wait(self.path, "closed", patient=True)
         if reason:
-            message = (
-                f"tracking.uri={self.uri} did not take the whole run ({reason}); nothing is lost: "
-                f"once it answers, `python -m expkit resume={self.folder.path}` sends the rest"
-            )
+            sender.give_up(self.path)
+            message = lost_nothing(self.uri, self.path, reason)
             if self.required and status == "FINISHED":
                 raise UserError(message)
             log.warning(message)
 
-    def wait_for(self, word: str, *, patient: bool) -> str | None:
-        """Read what the sender says it has done until that is `word`; else the reason why it will not come.
-
-        A store that failed and will be tried again is such a reason, unless `patient`.
-        """
-        assert self.process.stdout is not None
-        trouble: str | None = None
-        while word not in self.done:
-            if trouble and not patient and not has_line(self.process.stdout, 0):
-                return trouble
-            line = self.process.stdout.readline() if has_line(self.process.stdout, self.timeout) else b""
-            if not line:
-                said = self.folder.path / "tracking.log"
-                return trouble or f"no answer within tracking.timeout={self.timeout:g} s, see {said}"
-            message = json.loads(line)
-            if "error" in message:
-                return str(message["error"])
-            trouble = message.get("trouble")
-            self.done.add(message.get("done"))
-        return None
+    def forget(self) -> None:
+        """Have the run no longer followed."""
+        sender_of(self.uri).drop(self.path)
 
     def hint(self) -> str:
         """The command that opens the MLflow UI, or the server's address."""
         return self.uri if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {relative(self.uri)}"
 
 
-def has_line(pipe: IO[bytes], seconds: float) -> bool:
-    """Whether an unbuffered pipe has something to read, or has closed, within `seconds`."""
-    return bool(select.select([pipe], [], [], seconds)[0])
+def send_rest(parent: Path) -> None:
+    """Send what the store does not have yet of a study or a grid and of the runs in it; nothing is trained.
+
+    Raises UserError where the store is required and out of reach.
+    """
+    facts = read_json(parent / "run.json")
+    end = end_of(parent) or {"status": "KILLED", "tags": {}}
+    tracker = build(facts["tracking"], RunFolder(parent, facts["experiment"]))
+    tracker.start()
+    tracker.finish(end["status"], tags=end["tags"])
 
 
 def absolute(uri: str) -> str:
@@ -183,7 +170,7 @@ def folder_of(run: str) -> Path:
 
     Raises UserError where there is no such run, or its folder lies on another machine.
     """
-    from expkit.tracking.sender import folder_tag
+    from expkit.tracking.store import folder_tag
 
     uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///outputs/mlflow.db")
     folder = folder_tag(absolute(uri), run)

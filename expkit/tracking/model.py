@@ -50,7 +50,7 @@ def log_model(folder: RunFolder, run_id: str) -> None:
                 artifacts={name: str(path) for name, path in artifacts.items()},
                 code_paths=[str(package)],
                 signature=signature,
-                pip_requirements=[f"{name}=={version(name)}" for name in packages(folder)],
+                pip_requirements=[requirement(name) for name in packages(folder)],
             )
 
 
@@ -58,3 +58,8 @@ def packages(folder: RunFolder) -> list[str]:
     """What the model of this run needs: timm only where it comes from there."""
     target = str(OmegaConf.load(folder.config).model._target_)
     return [*PACKAGES, "timm"] if target.endswith((".timm", ".efficientnet_lite0")) else [*PACKAGES]
+
+
+def requirement(name: str) -> str:
+    """The version of a package as an index knows it: `2.14.1` of torch `2.14.1+cu130`, which only some indexes have."""
+    return f"{name}=={version(name).partition('+')[0]}"

@@ -2,6 +2,9 @@
 
 `mlflow.pyfunc.load_model(uri).predict(images)` gives class names for a list of encoded images (bytes), or for a table
 with one column of encoded images or of arrays H x W x 3 uint8.
+
+MLflow runs this file as it logs the model, too, which is why torch is imported where it is used: the sender has no need
+of it, and the import would take most of the time that a model takes to log.
 """
 
 import base64
@@ -11,12 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 from omegaconf import OmegaConf
 from PIL import Image
-from safetensors.torch import load_file
 
 from expkit.config import check_config
 from expkit.data.decode import decode, upright_rgb
@@ -30,6 +31,8 @@ class ImageClassifier(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Rebuild the model from the run's config and weights."""
+        from safetensors.torch import load_file
+
         values = OmegaConf.to_container(OmegaConf.load(context.artifacts["config"]), resolve=True)
         assert isinstance(values, dict)
         config = check_config({str(key): value for key, value in values.items()})
@@ -42,6 +45,8 @@ class ImageClassifier(PythonModel):
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row an image: its class name and the probability of it."""
+        import torch
+
         images = [self.transform(open_image(image)) for image in images_in(model_input)]
         rows: list[tuple[str, float]] = []
         with torch.inference_mode():

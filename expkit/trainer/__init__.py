@@ -10,15 +10,13 @@ if TYPE_CHECKING:
     import torch
 
     from expkit.optim.optimizer import Optimizer
-    from expkit.trainer.loop import Loader, Trainer
+    from expkit.trainer.loop import Trainer
 
 
 @checked
 def default(
     model: "torch.nn.Module",
     optimizer: "Optimizer",
-    train: "Loader",
-    valid: "Loader",
     classes: int,
     seed: int,
     image_size: int | None = None,
@@ -29,20 +27,26 @@ def default(
     clip_norm: Positive | None = None,
     label_smoothing: Annotated[NotNegative, Lt(1)] = 0.0,
     checkpoint_every: Count | None = None,
+    threads: Count | None = None,
 ) -> "Trainer":
-    """A trainer for `model` on the batches of `train`, validated on `valid`.
+    """A trainer for `model`, an image classifier of `classes` classes.
 
     `precision` is bf16 (autocast to bfloat16; weights and optimizer stay float32), fp32, or auto: bf16 where the
-    device computes it natively and the model convolves, else fp32. `device` is auto (the first GPU, else the CPU) or
-    a torch device. `image_size` is the side of the images in pixels, None for feature vectors. `accumulate` cuts each
-    batch into so many pieces. `clip_norm` bounds the norm of all gradients together. `label_smoothing` is the share of
-    the target spread over all classes (in training, not in valid_loss). `checkpoint_every` counts the optimizer steps
-    between checkpoints within an epoch.
+    device computes it natively and the model convolves, else fp32, also for a head on precomputed features. `device`
+    is auto (the first GPU, else the CPU) or a torch device. `image_size` is the side of the images in pixels, None for
+    feature vectors. `accumulate` cuts each batch into so many pieces. `clip_norm` bounds the norm of all gradients
+    together. `label_smoothing` is the share of the target spread over all classes (in training, not in valid_loss).
+    `checkpoint_every` counts the optimizer steps between checkpoints within an epoch. `threads` is how many threads of
+    the CPU compute, None for one a core: give less where several processes share the cores, since threads wait for
+    each other at barriers. Another number may give another last bit.
 
     Raises UserError for a device that is not there, an image size that the model does not take, and bf16 where it
     computes wrongly.
     """
     import torch
+
+    if threads is not None:
+        torch.set_num_threads(threads)
 
     from expkit.trainer.loop import Trainer
     from expkit.trainer.precision import computes_in_bf16, pick_device
@@ -55,12 +59,11 @@ def default(
     return Trainer(
         model,
         optimizer,
-        train,
-        valid,
         classes,
         seed,
         device=place,
         autocast=torch.bfloat16 if half else None,
+        autocast_features=precision == "bf16",
         accumulate=accumulate,
         clip_norm=clip_norm,
         label_smoothing=label_smoothing,

@@ -28,6 +28,17 @@ class Hypers:
         self.columns = [*optimizer.columns, *OWN]
         self.tracked = {"lr", "mom", "wd"}
         """What tracking shows: these always, others once a schedule moves them."""
+        self.configured = {name: optimizer.get(name) for name in optimizer.hypers}
+        self.smoothing = label_smoothing
+        self.shares = [module.p for module in self.dropouts]
+
+    def reset(self) -> None:
+        """Set everything as the config has it: what one phase schedules says nothing of the next."""
+        for name, values in self.configured.items():
+            self.optimizer.set(name, values)
+        self.label_smoothing = self.smoothing
+        for module, share in zip(self.dropouts, self.shares, strict=True):
+            module.p = share
 
     def read(self) -> list[float]:
         """All values as they are, in the order of `columns`."""

@@ -1,16 +1,16 @@
 """The training loop: explicit, and the only owner of the state that a resume needs."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from expkit.evaluate import Evaluation, evaluate
+from expkit.evaluate import Evaluation, evaluate, evaluate_views
 from expkit.interrupt import StopRequest
 from expkit.loading import Batch
 from expkit.optim.optimizer import Optimizer
@@ -36,6 +36,8 @@ class State:
     """Epochs finished in all."""
     seconds: float = 0.0
     """Time spent on training steps."""
+    found: dict[str, float] = field(default_factory=dict)
+    """What the LR finder gave: by phase, and under "optim.lr" for the run."""
 
 
 class Observer:
@@ -83,13 +85,12 @@ class Trainer:
         self,
         model: nn.Module,
         optimizer: Optimizer,
-        train: Loader,
-        valid: Loader,
         classes: int,
         seed: int,
         *,
         device: torch.device,
         autocast: torch.dtype | None = None,
+        autocast_features: bool = False,
         accumulate: int = 1,
         clip_norm: float | None = None,
         label_smoothing: float = 0.0,
@@ -97,12 +98,11 @@ class Trainer:
     ) -> None:
         self.model = model
         self.optimizer = optimizer
-        self.train = train
-        self.valid = valid
         self.classes = classes
         self.seed = seed
         self.device = device
         self.autocast = autocast
+        self.autocast_features = autocast_features
         self.accumulate = accumulate
         self.clip_norm = clip_norm
         self.hypers = Hypers(model, optimizer, label_smoothing)
@@ -120,25 +120,35 @@ class Trainer:
         for observer in observers:
             observer.start(self)
 
-    def fit(self, phase: Phase, schedules: Schedules) -> None:
+    def prepare(self, phase: Phase) -> None:
+        """Freeze what does not train in a phase that begins; averages run on where that was so before.
+
+        Hyperparameters begin as configured. In a phase that goes on, the optimizer has been loaded with both.
+        """
+        if self.state.epoch == self.state.batch == 0:
+            self.hypers.reset()
+            first = 0 if phase.trains is None else len(self.optimizer.groups) - phase.trains
+            if first != self.optimizer.frozen:
+                self.optimizer.freeze_to(first)
+
+    def fit(self, phase: Phase, schedules: Schedules, train: Loader, valid: Loader) -> None:
         """Train one phase, from where the state stands in it to its end. Raises Stopped where a stop is asked for."""
         state = self.state
-        if state.epoch == state.batch == 0:  # later, the optimizer has been loaded with what is frozen
-            self.optimizer.freeze_to(0 if phase.trains is None else -phase.trains)
+        self.prepare(phase)
         apply = self.hypers.follow(schedules)
-        batches = self.train.stream(state.epochs, state.batch, state.epochs + phase.epochs - state.epoch)
+        batches = train.stream(state.epochs, state.batch, state.epochs + phase.epochs - state.epoch)
         for epoch in range(state.epoch, phase.epochs):
-            self.train_epoch(phase, batches, apply)
-            evaluation = self.evaluate()
+            self.train_epoch(phase, batches, train.batches, apply)
+            evaluation = self.evaluate(valid)
             state.epoch, state.batch, state.epochs = epoch + 1, 0, state.epochs + 1
             if state.epoch == phase.epochs:
                 state.phase, state.epoch = state.phase + 1, 0
             for observer in self.observers:
                 observer.after_epoch(self, evaluation)
 
-    def train_epoch(self, phase: Phase, batches: Iterator[Batch], apply: Callable[[float], None]) -> None:
-        """Train the rest of the epoch that the state stands in."""
-        state, size = self.state, self.train.batches
+    def train_epoch(self, phase: Phase, batches: Iterator[Batch], size: int, apply: Callable[[float], None]) -> None:
+        """Train the rest of the epoch of `size` batches that the state stands in."""
+        state = self.state
         self.optimizer.set_train_mode(self.model)
         began = time.perf_counter()
         while state.batch < size:
@@ -197,17 +207,24 @@ class Trainer:
 
     def logits(self, batch: Batch) -> Tensor:
         """The model's logits, N x classes, in float32."""
+        half = self.autocast is not None and (batch.images.ndim == 4 or self.autocast_features)
         context: AbstractContextManager[Any] = (
-            torch.autocast(self.device.type, self.autocast) if self.autocast is not None else nullcontext()
+            torch.autocast(self.device.type, self.autocast) if half else nullcontext()
         )
         with context:
             logits: Tensor = self.model(batch.images)
         return logits.float()
 
-    def evaluate(self) -> Evaluation:
-        """Validate the model as it stands."""
+    def evaluate(self, valid: Iterable[Batch], views: Iterable[Iterable[Batch]] | None = None) -> Evaluation:
+        """Validate the model as it stands; with augmented `views` of the same images, averaged over these."""
         self.model.eval()
-        return evaluate(lambda batch: self.logits(self.on_device(batch)), self.valid, self.classes)
+
+        def logits_of(batch: Batch) -> Tensor:
+            return self.logits(self.on_device(batch))
+
+        if views is not None:
+            return evaluate_views(logits_of, valid, views, self.classes)
+        return evaluate(logits_of, valid, self.classes)
 
     def on_device(self, batch: Batch) -> Batch:
         """The batch where the model is; pinned memory travels while the device computes."""
@@ -219,11 +236,6 @@ class Trainer:
     def precision(self) -> str:
         """The precision that the model computes in: fp32 or bf16."""
         return "fp32" if self.autocast is None else "bf16"
-
-    def close(self) -> None:
-        """End the loaders' workers."""
-        self.train.close()
-        self.valid.close()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resume needs, as tensors and plain values."""

@@ -1,0 +1,85 @@
+"""Data sets fetched from their publishers: checked, unpacked safely, and in place whole or not at all."""
+
+import os
+import shutil
+import socket
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+SECONDS = 30.0
+"""How long a silent server is waited for."""
+
+
+class FetchError(Exception):
+    """What was asked for cannot be had; the message is the reason, on one line."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A packed data set as its publisher offers it."""
+
+    url: str
+    md5: str
+    folder: str
+    """The one folder that it holds."""
+
+    @property
+    def file(self) -> str:
+        """The name of the archive itself."""
+        return self.url.rpartition("/")[2]
+
+
+def fetch(archive: Archive, root: Path) -> None:
+    """Put the folder of `archive` into `root`, one process at a time.
+
+    An archive with the right checksum that lies in `root` already is used, otherwise it is downloaded. All work is done
+    in a hidden folder beside, so that a process that is killed leaves nothing that looks whole.
+    Raises FetchError where there is no connection, no space, another checksum or an archive that reaches outside.
+    """
+    work = root / f".{archive.folder}.partial"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".fetch.lock"):
+            if (root / archive.folder).exists():
+                return  # another process was faster
+            shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+            try:
+                unpack(packed(archive, root, work), work / "unpacked")
+                os.replace(work / "unpacked" / archive.folder, root / archive.folder)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except Exception as error:  # network, disk, checksum and archive errors share no class
+        raise FetchError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+def packed(archive: Archive, root: Path, work: Path) -> Path:
+    """The archive as a file with the right checksum: the one in `root`, or a new download in `work`."""
+    from torchvision.datasets.utils import check_integrity, download_url
+
+    if check_integrity(root / archive.file, archive.md5):
+        return root / archive.file
+    with patience(SECONDS):
+        download_url(archive.url, work, md5=archive.md5)
+    return work / archive.file
+
+
+def unpack(file: Path, folder: Path) -> None:
+    """Unpack a tar archive into `folder`: plain files and folders only, none of them outside."""
+    with tarfile.open(file) as tar:
+        tar.extractall(folder, filter="data")
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Give up on connections that stay silent: torchvision sets no time limit, so a firewall could hold it for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,97 @@
+"""Batch norms folded into the convolutions before them: in eval mode both are one linear map.
+
+With running mean m and variance v, scale g and shift b, g (conv(x) - m) / sqrt(v + eps) + b is a convolution with the
+weights g / sqrt(v + eps) times the old ones (Jacob et al. 2018, arXiv:1712.05877, section 3.2). Only what a trace of
+the network shows to be such a pair is folded.
+"""
+
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+PLAIN = ("torch.nn.modules.conv.Conv2d", "timm.layers.conv2d_same.Conv2dSame")
+"""Convolutions that are linear in their weight and bias; others, as timm's standardized ones, are not."""
+NORM = "torch.nn.modules.batchnorm.BatchNorm2d"
+NORM_ACT = "timm.layers.norm_act.BatchNormAct2d"
+
+
+class Tracer(fx.Tracer):
+    """Looks into every module but convolutions and batch norms, whatever library they come from."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module is one step of the trace."""
+        return isinstance(m, nn.Conv2d | nn.BatchNorm2d) or super().is_leaf_module(m, module_qualified_name)
+
+
+def fold(network: nn.Module) -> int:
+    """Fold batch norms of a network, in place, and say how many; it is in eval mode from then on.
+
+    None is folded where the network cannot be traced, because its steps depend on its input.
+    """
+    network.eval()
+    pairs = foldable(network)
+    for conv_name, norm_name in pairs:
+        norm = network.get_submodule(norm_name)
+        absorb(network.get_submodule(conv_name), norm)
+        replace(network, norm_name, what_follows(norm))
+    return len(pairs)
+
+
+def foldable(network: nn.Module) -> list[tuple[str, str]]:
+    """Names of each convolution and batch norm where all that leaves the one enters the other, and nothing else does.
+
+    Both are called once, under one name, and nothing else reads their parameters.
+    """
+    try:
+        graph = Tracer().trace(network)
+    except Exception:  # the network's own code is run on symbols, and fails in any way it likes
+        return []
+    called = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    found = []
+    for node in graph.nodes:
+        source = node.args[0] if node.op == "call_module" and node.args else None
+        if isinstance(source, fx.Node) and source.op == "call_module" and list(source.users) == [node]:
+            names = str(source.target), str(node.target)
+            alone = all(called[name] == 1 and name not in read for name in names)
+            if alone and folds(network.get_submodule(names[0]), network.get_submodule(names[1])):
+                found.append(names)
+    return found
+
+
+def folds(conv: nn.Module, norm: nn.Module) -> bool:
+    """Whether these are modules of the known kinds, and the norm uses running statistics."""
+    kinds = kind(conv) in PLAIN and kind(norm) in (NORM, NORM_ACT)
+    return kinds and norm.running_mean is not None and norm.running_var is not None
+
+
+def kind(module: nn.Module) -> str:
+    """The dotted name of a module's class."""
+    return f"{type(module).__module__}.{type(module).__qualname__}"
+
+
+@torch.no_grad()
+def absorb(conv: Any, norm: Any) -> None:
+    """Give a convolution the effect of the batch norm after it; reckoned in float64."""
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    shift = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
+    shift = shift * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias.double()
+    conv.weight.copy_(conv.weight.double() * scale.view(-1, 1, 1, 1))
+    conv.bias = nn.Parameter(shift.to(conv.weight.dtype))
+
+
+def what_follows(norm: Any) -> nn.Module:
+    """What a batch norm does after normalizing: timm's kind drops and activates."""
+    return nn.Sequential(norm.drop, norm.act) if kind(norm) == NORM_ACT else nn.Identity()
+
+
+def replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in the place of another."""
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)

@@ -1,0 +1,35 @@
+"""Batches of features, under the interface of the loaders in `expkit.loading`."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from expkit.features.rows import Features
+from expkit.loading import Batch, batches_of, order
+
+
+class FeatureLoader:
+    """Batches of features N x D of the same images under one or more views: epoch e reads view e mod K."""
+
+    def __init__(self, views: Sequence[Features], labels: Tensor, *, batch_size: int, seed: int, train: bool) -> None:
+        self.views, self.labels = views, labels
+        self.batch_size, self.seed = batch_size, seed
+        self.batches = batches_of(len(labels), batch_size, train)
+
+    def stream(self, epoch: int, batch: int, epochs: int) -> Iterator[Batch]:
+        """Training batches from `batch` of `epoch` to the end of epoch `epochs` - 1, all counted from 0."""
+        for now in range(epoch, epochs):
+            view = self.views[now % len(self.views)]
+            indices = torch.split(order(len(self.labels), self.seed, now), self.batch_size)
+            for chosen in indices[batch if now == epoch else 0 : self.batches]:
+                yield Batch(view.take(chosen), self.labels.index_select(0, chosen))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Every item once, in order, under the first view; the last batch may be short."""
+        for start in range(0, len(self.labels), self.batch_size):
+            end = min(start + self.batch_size, len(self.labels))
+            yield Batch(self.views[0].slice(start, end), self.labels[start:end])
+
+    def close(self) -> None:
+        """Nothing to end; here so that all loaders are used alike."""

@@ -1,0 +1,52 @@
+"""What a person sees of features being computed: a bar on a terminal, a line at times in the log."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from expkit.progress import duration
+
+log = logging.getLogger("expkit.features")
+
+EVERY = 60.0
+"""Seconds between lines in the log."""
+
+
+class Counter:
+    """Counts images, and shows how many there are and how fast they come."""
+
+    def __init__(self, what: str, total: int, bar: Progress) -> None:
+        self.what, self.total, self.bar = what, total, bar
+        self.task = bar.add_task(what, total=total, speed="")
+        self.done, self.began = 0, time.monotonic()
+        self.logged = self.began
+
+    def add(self, images: int) -> None:
+        """Count images that are done."""
+        self.done += images
+        now = time.monotonic()
+        self.bar.update(self.task, completed=self.done, speed=f"{self.speed(now):.0f} images/s")
+        if now - self.logged > EVERY:
+            self.logged = now
+            log.info("%s: %d of %d images, %.0f images/s", self.what, self.done, self.total, self.speed(now))
+
+    def speed(self, now: float) -> float:
+        """Images a second so far."""
+        return self.done / max(now - self.began, 1e-9)
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Counter]:
+    """Show the progress of `total` images while the block runs, and log what it came to."""
+    console = Console()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}")
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal, refresh_per_second=4)
+    with bar:
+        counter = Counter(what, total, bar)
+        yield counter
+    now = time.monotonic()
+    log.info("%s: %d images in %s, %.0f images/s", what, total, duration(now - counter.began), counter.speed(now))

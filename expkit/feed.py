@@ -1,0 +1,151 @@
+"""What each phase of a run reads: batches of images, or of features that the frozen body computed once."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from expkit.augment import Transforms
+from expkit.config import Config, Node
+from expkit.data.items import Data, Images
+from expkit.loading import ImageLoader, TensorLoader, batches_of, make_loader
+from expkit.randomness import seed_of
+from expkit.run import build
+from expkit.transfer import Phase
+
+if TYPE_CHECKING:
+    from expkit.features import BodyInfo, FeatureCache, FeatureLoader, Features, Frozen
+    from expkit.trainer.loop import Loader
+
+
+class Kept:
+    """What the runs of one process share: data sets, and opened features."""
+
+    def __init__(self) -> None:
+        self.built: dict[str, Data] = {}
+
+    @cached_property
+    def features(self) -> "FeatureCache":
+        """The cache of features."""
+        from expkit.features import FeatureCache
+
+        return FeatureCache()
+
+    def data(self, node: Node) -> Data:
+        """The data that a node describes, read and checked by the first run that asks."""
+        key = json.dumps(node, sort_keys=True, default=repr)
+        if key not in self.built:
+            self.built[key] = build(node)
+        return self.built[key]
+
+
+class Feed:
+    """Opens the batches of each phase when it begins; phases with the same images share them."""
+
+    def __init__(
+        self,
+        config: Config,
+        data: Data,
+        kept: Kept,
+        frozen: "Frozen | None",
+        transforms: Mapping[str, Transforms],
+        views: Transforms,
+        tta: int,
+        body: "BodyInfo | None",
+    ) -> None:
+        """Take what loaders are made of.
+
+        `transforms` holds those of each phase by name, `views` those of the `tta` views of the last evaluation;
+        `body` stands for the model's where all phases read precomputed features, and it is never run.
+        """
+        self.config = config
+        self.data = data
+        self.kept = kept
+        self.frozen = frozen
+        self.transforms = transforms
+        self.view_transforms = views
+        self.tta = tta
+        self.body = body
+        self.epoch_steps = batches_of(len(data.train), config.batch_size, train=True)
+        self.opened: dict[str, Loader] = {}
+
+    @property
+    def precision(self) -> str | None:
+        """The precision of the features where all phases read precomputed ones; None where a body runs."""
+        return self.body.precision if self.body else None
+
+    @property
+    def body_weights(self) -> Path | None:
+        """The weights of the frozen body that all phases leave alone; None where a body runs."""
+        return self.body.weights if self.body else None
+
+    def batches(self, phase: Phase) -> "tuple[Loader, Loader]":
+        """Training and validation batches of a phase. Raises UserError where an image cannot be read."""
+        return self.open(phase, train=True), self.open(phase, train=False)
+
+    def open(self, phase: Phase, *, train: bool) -> "Loader":
+        """The loader of one part of the data, made once for phases that read the same."""
+        key = json.dumps([train, phase.precompute, train and phase.views, train and phase.augment], default=repr)
+        if key not in self.opened:
+            transforms, seed = self.transforms[phase.name], self.config.seed
+            if phase.precompute:
+                views = range(phase.views) if train and phase.views else [None]
+                self.opened[key] = self.features(train, transforms, views, seed)
+            else:
+                self.opened[key] = self.images(train, transforms, seed)
+        return self.opened[key]
+
+    def images(
+        self, train: bool, transforms: Transforms, seed: int, view: int | None = None
+    ) -> TensorLoader | ImageLoader:
+        """Batches of decoded images; with a `view`, in order but as training would see them in that epoch."""
+        return make_loader(
+            self.data.train if train else self.data.valid,
+            transforms,
+            batch_size=self.config.batch_size,
+            seed=seed,
+            train=train,
+            num_workers=self.config.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            view=view,
+        )
+
+    def features(self, train: bool, transforms: Transforms, views: Iterable[int | None], seed: int) -> "FeatureLoader":
+        """Batches of precomputed features of these views of each image, None: as in validation.
+
+        What the cache lacks is computed now.
+        """
+        from expkit.features import FeatureLoader
+
+        images = self.data.train if train else self.data.valid
+        rows = [self.rows(images, transforms, view, seed, "train" if train else "valid") for view in views]
+        labels = torch.from_numpy(images.labels)
+        return FeatureLoader(rows, labels, batch_size=self.config.batch_size, seed=seed, train=train)
+
+    def rows(self, images: Images, transforms: Transforms, view: int | None, seed: int, part: str) -> "Features":
+        """The features of one view of some images."""
+        assert self.frozen is not None
+        return self.kept.features.features(
+            self.frozen, images, transforms, view=view, seed=seed, num_workers=self.config.num_workers, part=part
+        )
+
+    def augmented(self) -> "Iterator[Loader]":
+        """Validation batches of each augmented view that the last evaluation averages over, drawn from (seed, view)."""
+        seed = seed_of(self.config.seed, "tta")
+        for view in range(self.tta):
+            transforms = self.view_transforms
+            loader = (
+                self.features(False, transforms, [view], seed)
+                if self.body
+                else self.images(False, transforms, seed, view)
+            )
+            yield loader
+            loader.close()
+
+    def close(self) -> None:
+        """End whatever reads ahead."""
+        for loader in self.opened.values():
+            loader.close()

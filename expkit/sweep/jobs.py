@@ -1,0 +1,81 @@
+"""What a sweep is, and how configs of its trials are composed; nothing heavy is imported for it."""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from expkit import trust
+from expkit.errors import UserError
+from expkit.sweep.grammar import parsed, read_param
+from expkit.sweep.settings import Settings
+from expkit.sweep.space import Choice, Param, Search, Space, Value, text_of
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Everything that the workers of a sweep are told; it travels to them through the launcher."""
+
+    context: HydraContext
+    config: DictConfig
+    """The base config with Hydra's node, as the driver composed it."""
+    settings: Settings
+    search: Search
+    folder: Path
+    """The sweep's folder."""
+    storage: str
+    """URL of the study's database."""
+
+
+def without_password(config: DictConfig) -> DictConfig:
+    """A composed config whose storage has no password, since Hydra writes it into folders that people share."""
+    config = copy.deepcopy(config)
+    with open_dict(config):
+        if config.hydra.sweeper.storage is not None:
+            config.hydra.sweeper.storage = hide(config.hydra.sweeper.storage)
+        config.hydra.overrides.hydra = [hide(override) for override in config.hydra.overrides.hydra]
+    return config
+
+
+def hide(text: str) -> str:
+    """A text in which the password of a URL is hidden."""
+    return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
+
+
+def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+    """What a job with these overrides is composed of, and its choice of each config group."""
+    composed = context.config_loader.load_sweep_config(config, list(overrides))
+    choices = dict(composed.hydra.runtime.choices)
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed, choices
+
+
+def conditional(conditions: str | None, params: Mapping[str, Any]) -> Sequence[Param | str]:
+    """What the user's function adds to a trial with these params.
+
+    Raises UserError where it fails, or gives what is no space or value.
+    """
+    if conditions is None:
+        return []
+    key = "hydra.sweeper.conditions"
+    function = trust.resolve(conditions, key)
+    try:
+        added = function(dict(params))
+    except Exception as error:  # whatever a user's function may raise
+        raise UserError(f"{key}: {conditions}({dict(params)}) raised {type(error).__name__}: {error}") from error
+    if not isinstance(added, Mapping):
+        raise UserError(f"{key}: {conditions} must give a mapping of keys to spaces, got {added!r}")
+    return [
+        read_param(parsed(f"{name}={text_of(value)}", f"{conditions}: {name}"), name) for name, value in added.items()
+    ]
+
+
+def plain_value(space: Space, value: Value) -> Any:
+    """A drawn value as the config holds it."""
+    return space.plain[space.values.index(value)] if isinstance(space, Choice) else value

@@ -1,0 +1,99 @@
+"""What a sweep is checked for before anything runs: every value of its space composed once, and its objective."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from hydra.errors import HydraException
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from expkit.composed import explain, plain
+from expkit.config import Config
+from expkit.errors import UserError
+from expkit.sweep.jobs import compose, conditional, plain_value
+from expkit.sweep.settings import Settings
+from expkit.sweep.space import Around, Choice, Param, Search, Space, Value
+
+STAND_IN = 1e-3
+"""A learning rate where the LR finder has not run yet."""
+OUTSIDE = ("objective", "tracking", "task", "hydra", "lr_find")
+"""What trials must share to be trials of one study."""
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
+
+
+def check_sweep(context: HydraContext, config: DictConfig, settings: Settings, search: Search) -> Config:
+    """Compose the base config, and configs in which every value of the space occurs; gives the base config, checked.
+
+    Raises UserError for a value that does not fit its key, a key that not all choices have, nothing to search, or a
+    direction that is not the objective's.
+    """
+    if not search.params and settings.conditions is None:
+        raise UserError(
+            "the sweep has nothing to search: give a space, such as 'optim.lr=tag(log, interval(1e-4, 1e-1))', "
+            "or choose +sweeps=NAME"
+        )
+    for param in search.params:
+        if param.key.split(".")[0].split("/")[0].split("@")[0] in OUTSIDE:
+            raise UserError(f"{param.key} cannot be searched: the trials of a study share it")
+    base = plain(compose(context, config, search.fixed)[0])
+    if base.task["_target_"] != "expkit.task.train":
+        raise UserError("a sweep trains each trial: leave out task=..., or leave out +sweeps and -m")
+    expected = DIRECTIONS[base.objective["mode"]]
+    if settings.direction not in (None, expected):
+        raise UserError(
+            f"hydra.sweeper.direction must be {expected}, since objective.mode is {base.objective['mode']} for "
+            f"{base.objective['metric']}; got {settings.direction}"
+        )
+    for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
+        check_point(context, config, settings, search, number)
+    return base
+
+
+def check_point(context: HydraContext, config: DictConfig, settings: Settings, search: Search, number: int) -> None:
+    """Compose the trial that has the `number`-th value of each param. Raises UserError that says which trial it is."""
+    drawn = [(param, pick(param.space, number)) for param in search.params]
+    overrides = [param.override(value) for param, value in drawn]
+    try:
+        values = {param.key: plain_value(param.space, value) for param, value in drawn}
+        added = conditional(settings.conditions, values)
+        overrides += [one.override(pick(one.space, number)) if isinstance(one, Param) else one for one in added]
+        plain(compose(context, config, [*search.fixed, *overrides])[0])
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"a trial with {' '.join(overrides)} cannot run: {explain(error)}") from None
+
+
+def examples(space: Space) -> Sequence[Value]:
+    """All values of a choice, the ends of an interval."""
+    if isinstance(space, Around):
+        return (STAND_IN,)
+    return space.values if isinstance(space, Choice) else (space.low, space.high)
+
+
+def pick(space: Space, number: int) -> Value:
+    """One of these, by turns."""
+    values = examples(space)
+    return values[number % len(values)]
+
+
+def searches(base: Config, settings: Settings, search: Search) -> dict[str, Any]:
+    """What a study searches, section by section: two commands that differ in it cannot share a study."""
+    shared = {
+        "repeats": settings.repeats,
+        "conditions": settings.conditions,
+        "grid": settings.sampler == "grid",
+    }
+    config = dict(
+        flat({key: value for key, value in vars(base).items() if key not in ("tracking", "task", "num_workers")})
+    )
+    return {"space": {param.key: str(param.space) for param in search.params}, "sweep": shared, "config": config}
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The leaves of nested mappings, each with its dotted path."""
+    leaves: list[tuple[str, Any]] = []
+    for key, value in node.items():
+        leaves += (
+            flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else [(f"{prefix}{key}", value)]
+        )
+    return leaves

@@ -1,0 +1,148 @@
+"""What a sweep leaves in its folder: its best run as a config, all trials as a table, and pictures."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+
+from expkit.composed import plain
+from expkit.config import GROUPS, Config
+from expkit.run_folder import RunFolder, write_whole
+from expkit.sweep.jobs import Sweep, compose
+from expkit.sweep.line import best_so_far, short, value_of
+from expkit.sweep.pictures import draw_pictures
+from expkit.sweep.study import FAILED, WORKER, count, is_lost
+from expkit.sweep.trial import OVERRIDES
+from expkit.task.training import shown
+from expkit.tracking.grid import MLFLOW_RUN_NOTE, markdown
+
+SHOWN = 10
+"""So many of the best trials are shown with the study."""
+BEST = Path("best", "experiment", "best.yaml")
+"""Where the best run lies in a sweep's folder, as a config that --config-dir finds."""
+
+
+def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | None) -> None:
+    """Write the best run as a config, the tables and the pictures, and print what the sweep came to.
+
+    `hint` is the command that shows the study in its store.
+    """
+    trials, metric = study.get_trials(deepcopy=False), base.objective["metric"]
+    write_trials(sweep.folder, trials)
+    best = best_so_far(study, trials)
+    if best is None:
+        print(f"no trial of the study {study.study_name} came to its end; folder {shown(sweep.folder)}")
+        return
+    text = best_experiment(sweep, metric, study.study_name, best)
+    write_whole(sweep.folder / BEST, lambda path: path.write_text(text, encoding="utf-8"))
+    found = {
+        "name": "optuna",
+        "best_params": best.params,
+        "best_value": value_of(best),
+    }  # as Hydra's Optuna plugin has it
+    write_whole(sweep.folder / "optimization_results.yaml", lambda path: OmegaConf.save(OmegaConf.create(found), path))
+    draw_pictures(sweep.folder / "plots", study, trials, metric)
+    folder = RunFolder(sweep.folder, "")
+    write_metrics(folder, study, trials, metric)
+    folder.note(tags=tags_of(best) | {MLFLOW_RUN_NOTE: description(study, trials, metric)})
+    tell(sweep.folder, best, trials, metric, hint)
+
+
+def tell(folder: Path, best: FrozenTrial, trials: list[FrozenTrial], metric: str, hint: str | None) -> None:
+    """Print the best trial, and how to look at it and train it again."""
+    counted = count(trials)
+    others = {"pruned": counted.pruned, "failed": counted.failed}
+    told = ", ".join(f"{number} {what}" for what, number in others.items() if number)
+    lines = [
+        f"{metric} {value_of(best):.4f} in trial {best.number}, the best of {counted.finished}{told and f' ({told})'}",
+        *(f"  {key} {short(value)}" for key, value in best.params.items()),
+        f"  folder   {shown(folder)}",
+        f"  again    {reproduce(folder, best)}",
+        *([f"  compare  {hint}"] if hint else []),
+    ]
+    Console().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+
+
+def tags_of(best: FrozenTrial) -> dict[str, str]:
+    """What the run of the study says of the best trial; tags, since a longer study may find a better one."""
+    params = {f"best.{key}": str(value) for key, value in best.params.items()}
+    return {"best_trial": str(best.number), "best_value": str(value_of(best)), **params}
+
+
+def reproduce(folder: Path, best: FrozenTrial) -> str:
+    """The command that trains the best run again, bit by bit: on as many threads as its worker had."""
+    threads = best.user_attrs[WORKER]["threads"]
+    alike = f"OMP_NUM_THREADS={threads} " if threads != torch.get_num_threads() else ""
+    return f"{alike}python -m expkit --config-dir {shown(folder / BEST.parts[0])} +experiment=best"
+
+
+def write_metrics(folder: RunFolder, study: optuna.Study, trials: list[FrozenTrial], metric: str) -> None:
+    """The objective and the best so far, by trial, as metrics of the study."""
+    lines = []
+    for index, trial in enumerate(trials):
+        if trial.state == TrialState.COMPLETE and trial.datetime_complete is not None:
+            best = best_so_far(study, trials[: index + 1])
+            assert best is not None
+            time = int(trial.datetime_complete.timestamp() * 1000)
+            for name, value in ((metric, value_of(trial)), (f"best_{metric}", value_of(best))):
+                lines.append(json.dumps({"name": name, "value": value, "step": trial.number, "timestamp": time}) + "\n")
+    write_whole(folder.metrics, lambda path: path.write_text("".join(lines), encoding="utf-8"))
+
+
+def description(study: optuna.Study, trials: list[FrozenTrial], metric: str) -> str:
+    """The best trials as a table that the MLflow UI shows with the study."""
+    sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    best = sorted(complete, key=lambda trial: sign * value_of(trial))[:SHOWN]
+    rows = [
+        {"trial": trial.number, metric: value_of(trial)} | {key: short(value) for key, value in trial.params.items()}
+        for trial in best
+    ]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return f"The best of {len(trials)} trials:\n\n{markdown(columns, rows)}"
+
+
+def best_experiment(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> str:
+    """The best trial as an experiment: the choice of each group, and every value as it was."""
+    composed, choices = compose(sweep.context, sweep.config, best.user_attrs[OVERRIDES])
+    config = {key: value for key, value in asdict(plain(composed)).items() if key != "task"}
+    chosen = [{f"override /{group}": choices[group]} for group in GROUPS if group != "task"]
+    header = (
+        "# @package _global_\n"
+        f"# {reproduce(sweep.folder, best)}\n"
+        f"# Trial {best.number} of the study {study}: {metric} {value_of(best)}\n"
+    )
+    return header + OmegaConf.to_yaml(OmegaConf.create({"defaults": chosen, **config}))
+
+
+def write_trials(folder: Path, trials: list[FrozenTrial]) -> None:
+    """trials.csv and trials.parquet: a row for each trial."""
+    table = pd.DataFrame([row_of(trial) for trial in trials])
+    params = sorted({key for trial in trials for key in trial.params})
+    for key in params:  # of one type a column, so that parquet takes it
+        column = table[f"params.{key}"]
+        if not all(isinstance(value, int | float) for value in column.dropna()):
+            table[f"params.{key}"] = column.map(str, na_action="ignore")
+    write_whole(folder / "trials.csv", lambda path: table.to_csv(path, index=False))
+    write_whole(folder / "trials.parquet", lambda path: table.to_parquet(path, index=False))
+
+
+def row_of(trial: FrozenTrial) -> dict[str, Any]:
+    """One trial: its number, how it ended, value, epochs reported, times and params."""
+    return {
+        "number": trial.number,
+        "state": "LOST" if is_lost(trial) else trial.state.name,
+        "value": trial.value,
+        "reason": trial.user_attrs.get(FAILED),
+        "reports": len(trial.intermediate_values),
+        "start": trial.datetime_start,
+        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        **{f"params.{key}": value for key, value in trial.params.items()},
+    }

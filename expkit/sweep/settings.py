@@ -1,0 +1,79 @@
+"""The keys of `hydra.sweeper`, with the names that Hydra's own Optuna plugin uses, checked."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+
+from expkit.check import Count, NotNegativeInt, Positive, check_arguments
+from expkit.errors import UserError
+
+TARGET = "hydra_plugins.expkit_sweeper.ExpkitSweeper"
+DATABASES = ("sqlite", "postgresql", "mysql")
+STUDY = "${oc.select:hydra.runtime.choices.experiment,unnamed}-${oc.select:hydra.runtime.choices.sweeps,search}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a sweep searches."""
+
+    n_trials: Count = 20
+    """Finished trials of the study in all, however often the command is run: complete, pruned and failed ones, but not
+    those whose worker was stopped or killed, which are run again."""
+    n_jobs: Count = 1
+    """Workers, each with one trial at a time."""
+    study_name: str = STUDY
+    """What the study is called in its storage, and its folder after `sweep_`."""
+    storage: str | None = None
+    """URL of the database: sqlite, postgresql or mysql; null: a sqlite file in the sweep's folder."""
+    direction: Literal["maximize", "minimize"] | None = None
+    """Which values of the objective are better; null: as objective.mode says."""
+    sampler: str | Mapping[str, Any] = "tpe"
+    """tpe, gp, cmaes, random, grid, or `_target_: optuna.samplers.NAME` with keys."""
+    pruner: str | Mapping[str, Any] = "median"
+    """median, hyperband, none, or `_target_: optuna.pruners.NAME` with keys."""
+    seed: NotNegativeInt = 0
+    """What the sampler draws follows from it, from the trial's number and from the earlier trials."""
+    timeout: Positive | None = None
+    """Seconds after which no trial is begun any more."""
+    repeats: Count = 1
+    """Runs of each trial, with the seeds seed, seed + 1, ...; their mean objective counts."""
+    heartbeat: Count = 10
+    """Seconds between a worker's signs of life; without one for six times as long, its trial is run again."""
+    conditions: str | None = None
+    """Dotted name of a function of a trial's params that gives further ones."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Key of the config -> its space in the override grammar, {around: lr_find, factor: F}, or a value."""
+
+
+def sweeper_node() -> dict[str, Any]:
+    """The config `hydra/sweeper=expkit`: Hydra builds the sweeper of it and leaves the nodes in it alone."""
+    return {"_target_": TARGET, "_recursive_": False, **asdict(Settings())}
+
+
+def read_settings(sweeper: DictConfig) -> Settings:
+    """The checked settings of a composed `hydra.sweeper` node. Raises UserError that names the key at fault."""
+    values = OmegaConf.to_container(sweeper, resolve=True)
+    assert isinstance(values, dict)
+    keys = {str(key): value for key, value in values.items() if key not in ("_target_", "_recursive_")}
+    check_arguments(Settings, keys, "hydra.sweeper")
+    settings = Settings(**keys)
+    if "/" in settings.study_name or not settings.study_name.strip("."):
+        raise UserError(
+            f"hydra.sweeper.study_name names a folder too, so {settings.study_name!r} cannot be; leave / out"
+        )
+    check_storage(settings.storage)
+    return settings
+
+
+def check_storage(url: str | None) -> None:
+    """Raise UserError for what is no URL of a database that workers can share."""
+    kind = (url or "sqlite://").partition("://")[0].partition("+")[0]
+    if url is not None and ("://" not in url or kind not in DATABASES):
+        raise UserError(
+            f"hydra.sweeper.storage must be the URL of a database of kind {', '.join(DATABASES)}, such as "
+            f"sqlite:///sweeps.db or postgresql+psycopg://user@host/name; got {kind if '://' in url else url!r}"
+        )
+    if url is not None and kind == "sqlite" and url.removeprefix("sqlite://").strip("/") in ("", ":memory:"):
+        raise UserError("hydra.sweeper.storage: workers cannot share a database in memory; name a file")

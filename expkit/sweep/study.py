@@ -1,0 +1,209 @@
+"""The study: made or found again, its trials counted, those of dead workers run again."""
+
+import math
+import socket
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from expkit.errors import UserError, first_ten
+from expkit.sweep.samplers import axis
+from expkit.sweep.settings import Settings
+from expkit.sweep.space import Choice, Numbers, Search
+from expkit.sweep.storage import Store
+
+DEATHS = 3
+"""So often the worker of a trial may die before the trial counts as failed."""
+FAILED, WORKER, INTERRUPTED = "failed", "worker", "interrupted"
+"""User attributes of a trial: why it failed, who runs it, whether a signal ended it."""
+AGAIN, DIED = "run_again_of", "workers_died"
+"""Likewise: which numbers it had before, and how often its worker died."""
+ORIGIN, GRID = "origin", "grid"
+"""Likewise: what put it into the queue, and its point of a grid."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How far a study is."""
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    waiting: int
+
+    @property
+    def finished(self) -> int:
+        """Trials that will not be run again."""
+        return self.complete + self.pruned + self.failed
+
+
+def open_study(
+    store: Store, name: str, direction: Literal["maximize", "minimize"], told: Mapping[str, Any]
+) -> optuna.Study:
+    """The study `name`, made where it is new, with what it searches.
+
+    `told` says that: section -> key -> value, all plain. Raises UserError where a study of this name searched
+    otherwise, with the difference.
+    """
+    with store.lock.held():
+        study = optuna.create_study(
+            study_name=name, storage=store.storage, direction=direction, load_if_exists=True, sampler=Unused()
+        )
+        before = study.user_attrs.get("searches")
+        if before is None:
+            study.set_user_attr("searches", told)
+        elif problems := differences(before, told):
+            raise UserError(
+                f"the study {name} searched otherwise; give another hydra.sweeper.study_name, or take back:\n"
+                + first_ten(problems)
+            )
+    return study
+
+
+class Unused(optuna.samplers.RandomSampler):
+    """Stands for a sampler where no trial is drawn."""
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What changed between two nested mappings, a line for each key."""
+    lines: list[str] = []
+    for section in {**before, **now}:
+        old, new = before.get(section, {}), now.get(section, {})
+        for key in {**old, **new}:
+            if old.get(key) != new.get(key) or (key in old) != (key in new):
+                was = repr(old[key]) if key in old else "nothing"
+                lines.append(f"{section}: {key} was {was}, is now {repr(new[key]) if key in new else 'nothing'}")
+    return lines
+
+
+def join_study(store: Store, name: str, sampler: BaseSampler, pruner: BasePruner) -> optuna.Study:
+    """The study of this name, to take trials from."""
+    return optuna.load_study(study_name=name, storage=store.storage, sampler=sampler, pruner=pruner)
+
+
+def count(trials: Sequence[FrozenTrial]) -> Counted:
+    """Count trials; a failed one that is run again is its later number."""
+    states = Counter(trial.state for trial in trials if trial.state != TrialState.FAIL)
+    failed = sum(trial.state == TrialState.FAIL and not is_lost(trial) for trial in trials)
+    return Counted(
+        states[TrialState.COMPLETE],
+        states[TrialState.PRUNED],
+        failed,
+        states[TrialState.RUNNING],
+        states[TrialState.WAITING],
+    )
+
+
+def is_lost(trial: FrozenTrial) -> bool:
+    """Whether a trial ended with its worker and not by itself, so that it is run again."""
+    told = trial.user_attrs
+    by_itself = FAILED in told or (INTERRUPTED not in told and told.get(DIED, 0) >= DEATHS - 1)
+    return trial.state == TrialState.FAIL and not by_itself
+
+
+def recover(store: Store, study: optuna.Study) -> None:
+    """Mark the trials of dead workers, and put what was lost in the queue again, with the same params.
+
+    Under the study's lock. It may be killed at any moment: the next call finishes what is left.
+    """
+    with warnings.catch_warnings():  # heartbeats call themselves experimental
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if is_dead(trial):
+            store.storage.set_trial_state_values(id_of(store, study, trial.number), TrialState.FAIL)
+    trials = study.get_trials(deepcopy=False)
+    again = {number for trial in trials for number in trial.user_attrs.get(AGAIN, ())}
+    for trial in trials:
+        if is_lost(trial) and trial.number not in again:
+            study.add_trial(run_again(trial))
+
+
+def is_dead(trial: FrozenTrial) -> bool:
+    """Whether the worker of a running trial is gone, where that can be told: where its lock can be seen.
+
+    A trial is handed out under the study's lock, with the worker's name; without, the worker died in between.
+    """
+    worker = trial.user_attrs.get(WORKER)
+    if worker is None:
+        return True
+    lock = Path(worker["lock"])
+    return worker["host"] == socket.gethostname() and lock.exists() and not is_held(lock)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds a lock file."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def run_again(trial: FrozenTrial) -> FrozenTrial:
+    """A lost trial as a new one that waits, with the params it has drawn."""
+    before = trial.user_attrs
+    kept = {key: before[key] for key in (GRID, ORIGIN) if key in before}
+    died = before.get(DIED, 0) + (INTERRUPTED not in before)
+    history = [*before.get(AGAIN, ()), trial.number]
+    return optuna.trial.create_trial(
+        state=TrialState.WAITING,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={**kept, AGAIN: history, DIED: died},
+        system_attrs={"failed_trial": history[0], "retry_history": history, **fixed_of(trial)},
+    )
+
+
+def fixed_of(trial: FrozenTrial) -> dict[str, Any]:
+    """The values that an enqueued trial has beforehand, as Optuna keeps them."""
+    return {"fixed_params": trial.system_attrs["fixed_params"]} if "fixed_params" in trial.system_attrs else {}
+
+
+def id_of(store: Store, study: optuna.Study, number: int) -> int:
+    """The id that the storage gave a trial."""
+    study_id = store.storage.get_study_id_from_name(study.study_name)
+    return store.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+
+def wanted(settings: Settings, search: Search) -> int:
+    """How many finished trials make a study complete: `n_trials`, or of a grid at most its points."""
+    if settings.sampler != "grid":
+        return settings.n_trials
+    return min(settings.n_trials, math.prod(len(values) for _, values in axes(search)))
+
+
+def axes(search: Search) -> list[tuple[str, Sequence[Any]]]:
+    """The key and the values of each param of a grid."""
+    found = []
+    for param in search.params:
+        assert isinstance(param.space, Choice | Numbers)
+        values = axis(param.space)
+        assert values is not None
+        found.append((param.key, values))
+    return found
+
+
+def enqueue_grid(study: optuna.Study, search: Search, n_trials: int) -> None:
+    """Put the first `n_trials` points of a grid in the queue, but for those that are there. Under the study's lock.
+
+    The last param moves fastest, as in Hydra's own grid.
+    """
+    there = {trial.user_attrs.get(GRID) for trial in study.get_trials(deepcopy=False)}
+    keys, values = zip(*axes(search), strict=True)
+    for number, point in enumerate(islice(product(*values), n_trials)):
+        if number not in there:
+            study.enqueue_trial(dict(zip(keys, point, strict=True)), user_attrs={GRID: number})

@@ -1,0 +1,180 @@
+"""The driver of a sweep: it checks everything, opens the study, starts workers, and says what came of it."""
+
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from expkit import interrupt
+from expkit.composed import experiment
+from expkit.config import Config
+from expkit.errors import UserError, first_ten
+from expkit.run import build, epochs_of
+from expkit.sweep.grammar import read_search
+from expkit.sweep.jobs import Sweep, without_password
+from expkit.sweep.launching import launch
+from expkit.sweep.legality import DIRECTIONS, check_sweep, searches
+from expkit.sweep.settings import read_settings
+from expkit.sweep.worker import Ended, Worker
+from expkit.tracking import Tracker, make_parent
+
+if TYPE_CHECKING:
+    import optuna
+
+
+class StudySweeper(Sweeper):
+    """Hydra's side of the driver."""
+
+    def __init__(self, **keys: Any) -> None:
+        """Take the keys of `hydra.sweeper`; they are read from the composed config again, where they can be checked."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what workers need; they run trials in place of `task_function`."""
+        self.context = hydra_context
+        self.composed = config
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Search with the overrides of the command line."""
+        run_sweep(*prepare(self.context, self.composed, arguments))
+
+
+def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> tuple[Sweep, Config]:
+    """The sweep that a command line asks for, and its checked base config; nothing is written yet.
+
+    Raises UserError for whatever is wrong with it, naming the key.
+    """
+    settings = read_settings(config.hydra.sweeper)
+    search = read_search(settings.params, arguments, context.config_loader)
+    base = check_sweep(context, config, settings, search)
+
+    from expkit.sweep.samplers import make_pruner, make_sampler
+
+    make_sampler(settings, search)
+    make_pruner(settings, epochs_of(base))
+    folder = Path(config.hydra.sweep.dir).resolve()
+    storage = absolute(settings.storage) if settings.storage else f"sqlite:///{folder}/study.db"
+    return Sweep(context, without_password(config), settings, search, folder, storage), base
+
+
+def absolute(url: str) -> str:
+    """A sqlite URL with its path made absolute, so that every process means the same file; others unchanged."""
+    prefix, _, path = url.partition(":///")
+    return f"{prefix}:///{Path(path).resolve()}" if prefix.startswith("sqlite") else url
+
+
+def run_sweep(sweep: Sweep, base: Config) -> None:
+    """Search until the study has `n_trials` finished trials.
+
+    Raises UserError for what the user can mend, and where all trials failed or workers were killed; Interrupted after
+    SIGINT or SIGTERM.
+    """
+    from expkit.sweep.line import SweepLine
+    from expkit.sweep.report import write_report
+    from expkit.sweep.storage import Store
+    from expkit.sweep.study import open_study
+
+    settings = sweep.settings
+    store = Store(sweep.storage, settings.heartbeat)
+    direction = DIRECTIONS[base.objective["mode"]]
+    study = open_study(store, settings.study_name, direction, searches(base, settings, sweep.search))
+    refuse_other_trials(sweep.folder, study)
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(sweep.config, sweep.folder / "multirun.yaml")
+    home = f".workers/{uuid.uuid4().hex[:8]}"
+    with tracked(sweep, base) as tracker:
+        with interrupt.listen() as request, SweepLine(study, sweep, base, request, sweep.folder / home / "stop"):
+            ends = launch(worker_of(sweep, home), overrides_of(sweep, home), settings.n_jobs)
+        if not any(end.killed or end.signal for end in ends):  # else somebody may look for locks there
+            leave(sweep.folder / home)
+        check_ends(sweep, study, ends, request.signal)
+        write_report(sweep, base, study, tracker.hint())
+        check_results(study)
+
+
+def leave(home: Path) -> None:
+    """Remove the folder of workers that have ended, and what holds such folders where it was the only one."""
+    shutil.rmtree(home)
+    with suppress(OSError):  # other drivers have theirs
+        home.parent.rmdir()
+
+
+def worker_of(sweep: Sweep, home: str) -> Worker:
+    """What each job of the launcher does."""
+    timeout = sweep.settings.timeout
+    return Worker(sweep, home, os.getpid(), time.time() + timeout if timeout else None)
+
+
+def overrides_of(sweep: Sweep, home: str) -> list[str]:
+    """The overrides of a worker's job: what trials share, and a folder without `.hydra/`."""
+    return [*sweep.search.fixed, f"hydra.sweep.subdir={home}", "hydra.output_subdir=null"]
+
+
+def refuse_other_trials(folder: Path, study: "optuna.Study") -> None:
+    """Raise UserError where the folder of a study without trials holds some of another."""
+    numbered = [path for path in folder.glob("*/run.json") if path.parent.name.isdigit()]
+    if numbered and not study.get_trials(deepcopy=False):
+        raise UserError(
+            f"{folder} holds trials of a study that is not in hydra.sweeper.storage: bring its database back, move "
+            "the folder away, or give another hydra.sweeper.study_name"
+        )
+
+
+@contextmanager
+def tracked(sweep: Sweep, base: Config) -> Iterator[Tracker]:
+    """Track the study as the run that those of its trials are nested in, and close it as the block ends."""
+    hydra = sweep.config.hydra
+    folder = make_parent(
+        sweep.folder,
+        experiment(hydra.runtime.choices),
+        kind="study",
+        name=sweep.settings.study_name,
+        tracking=base.tracking,
+        overrides=list(hydra.overrides.task),
+        params={f"space.{param.key}": str(param.space) for param in sweep.search.params},
+    )
+    tracker: Tracker = build(base.tracking, folder)
+    tracker.start()
+    status = "KILLED"
+    try:
+        yield tracker
+        status = "FINISHED"
+    except UserError:
+        status = "FAILED"
+        raise
+    finally:
+        tracker.finish(status)
+
+
+def check_ends(sweep: Sweep, study: "optuna.Study", ends: list[Ended], signal: int) -> None:
+    """Raise what ended the workers early: Interrupted for a signal, UserError for a mistake or a kill."""
+    from expkit.sweep.study import count, wanted
+
+    counted, n_trials = count(study.get_trials(deepcopy=False)), wanted(sweep.settings, sweep.search)
+    done = f"{counted.finished} of {n_trials} trials have finished; run the same command again to go on"
+    incomplete = counted.finished < n_trials
+    if incomplete and (number := signal or max(end.signal for end in ends)):
+        raise interrupt.Interrupted(number, f"stopped: {done}")
+    if errors := [end.error for end in ends if end.error]:
+        raise UserError(errors[0])
+    if incomplete and any(end.killed for end in ends):
+        raise UserError(f"workers were killed: {done}")
+
+
+def check_results(study: "optuna.Study") -> None:
+    """Raise UserError where all trials failed, with their reasons."""
+    from expkit.sweep.study import FAILED, count
+
+    trials = study.get_trials(deepcopy=False)
+    counted = count(trials)
+    if counted.finished and counted.failed == counted.finished:
+        failed = [trial for trial in trials if FAILED in trial.user_attrs]
+        reasons = [f"trial {trial.number}: {trial.user_attrs[FAILED]}" for trial in failed]
+        raise UserError(f"all {counted.failed} trials failed:\n{first_ten(reasons)}")

@@ -1,0 +1,65 @@
+"""`task=cache`: what lies in the feature cache, and what of it can go."""
+
+import time
+from typing import TYPE_CHECKING
+
+from expkit.check import NotNegative, checked
+from expkit.config import Config
+from expkit.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from expkit.features.listing import Item
+
+DAY = 86400.0
+"""Seconds."""
+
+
+@checked
+def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None = None) -> None:
+    """Print what the feature cache holds, how large it is and when it was last used, and remove what is old.
+
+    What killed builds left goes along. What another process builds or reads is left alone. The experiment does not
+    matter.
+
+    Args:
+        config: the experiment.
+        folder: its folder.
+        older_than: days without use after which an entry is removed; 0: all that is not in use; None: nothing.
+
+    Raises UserError where an entry cannot be removed.
+    """
+    from rich.console import Console
+
+    from expkit.data.verify import cache_folder
+    from expkit.features.entries import Entries
+    from expkit.features.listing import items
+    from expkit.features.room import in_words
+
+    entries = Entries(cache_folder() / "features")
+    console = Console()
+    if older_than is not None:
+        before = time.time() - older_than * DAY
+        freed = {one.key: one.size for one in items(entries) if entries.remove_unused(one.key, before)}
+        console.print(f"removed {len(freed)} entries, {in_words(sum(freed.values()))}", highlight=False)
+    found = items(entries)
+    if found:
+        console.print(table(found))
+    total = in_words(sum(one.size for one in found))
+    console.print(f"{len(found)} entries, {total} in {entries.folder}", highlight=False, soft_wrap=True)
+
+
+def table(found: "list[Item]") -> "Table":
+    """The entries as a table."""
+    from rich.table import Table
+
+    from expkit.features.room import in_words
+
+    made = Table(box=None, pad_edge=False)
+    for column in ("model", "holds", "rows x width", "size", "last used"):
+        made.add_column(column, justify="right" if column in ("rows x width", "size") else "left", overflow="fold")
+    for one in found:
+        last = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.used)) if one.used else ""
+        made.add_row(one.model, one.holds, one.shape, in_words(one.size), last)
+    return made

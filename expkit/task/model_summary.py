@@ -1,0 +1,112 @@
+"""`task=summary`: what an experiment trains, before it does."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from expkit.check import checked
+from expkit.config import Config
+from expkit.errors import UserError
+from expkit.run import build, plan
+from expkit.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from expkit.model.summary import GroupSummary
+    from expkit.transfer import Phase
+
+
+@checked
+def summary(config: Config, folder: RunFolder) -> None:
+    """Print the layer groups of the experiment's model, and what each phase of its transfer trains.
+
+    Groups come with their layers, numbers of parameters and sizes, phases with their epochs. Reads the data for the
+    number of classes; trains nothing and leaves nothing but the config in `folder`.
+
+    Raises UserError for whatever the user can mend: files, values that do not fit each other.
+    """
+    from rich.console import Console
+
+    from expkit.model.summary import summary as rows_of
+
+    phases = plan(config).phases
+    data = build(config.data)
+    # Weights change nothing here, and may have to be downloaded.
+    model = build({**config.model, "weights": None}, len(data.classes))
+    optimizer = build({**config.optim, "lr": 1.0} if config.optim.get("lr") == "auto" else config.optim, model)
+    groups = rows_of(model)
+    trained = []
+    for phase in phases:
+        check_trains(phase, optimizer.groups)
+        optimizer.freeze_to(0 if phase.trains is None else -phase.trains)
+        trained.append(rows_of(model))
+    console = Console()
+    console.print(
+        f"{config.model.get('name') or str(config.model['_target_']).rpartition('.')[2]} on {len(data.train)} training "
+        f"and {len(data.valid)} validation images of {len(data.classes)} classes\n",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(group_table(groups))
+    console.print()
+    console.print(phase_table(phases, trained))
+
+
+def check_trains(phase: "Phase", groups: Sequence[str]) -> None:
+    """Raise UserError for a phase that trains more layer groups than there are."""
+    if phase.trains is not None and phase.trains > len(groups):
+        raise UserError(
+            f"transfer.phases.{phase.name}.trains={phase.trains}, but the model has {len(groups)} layer groups "
+            f"({', '.join(groups)}); give at most that"
+        )
+
+
+def group_table(groups: "Sequence[GroupSummary]") -> "Table":
+    """A row for each layer group, earliest first, and one for the whole."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("group")
+    table.add_column("layers", overflow="fold")
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    for group in groups:
+        # Without the prefix they are what model.groups takes.
+        layers = ", ".join(name.removeprefix("body.") for name in group.layers)
+        table.add_row(group.name, layers, f"{group.parameters:,}", megabytes(group.size))
+    parameters, size = (sum(getattr(group, name) for group in groups) for name in ("parameters", "size"))
+    table.add_row("all", "", f"{parameters:,}", megabytes(size), style="bold")
+    return table
+
+
+def phase_table(phases: "Sequence[Phase]", trained: "Sequence[Sequence[GroupSummary]]") -> "Table":
+    """A row for each phase; `trained` holds the layer groups as the optimizer freezes them in it."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("phase")
+    table.add_column("epochs", justify="right", no_wrap=True)
+    table.add_column("trains", overflow="fold")
+    table.add_column("parameters", justify="right", no_wrap=True)
+    for phase, groups in zip(phases, trained, strict=True):
+        # Precomputed features never meet the body, so not even its norms move.
+        moved = groups[-1:] if phase.precompute else groups
+        count = sum(group.trainable for group in moved)
+        table.add_row(phase.name, str(phase.epochs), what_trains(phase, groups), f"{count:,}")
+    return table
+
+
+def what_trains(phase: "Phase", groups: "Sequence[GroupSummary]") -> str:
+    """The layer groups that train in a phase, in words."""
+    if phase.precompute:
+        return f"head, on features of {phase.views} views" if phase.views else "head, on precomputed features"
+    whole = [group.name for group in groups if group.trainable == group.parameters]
+    norms = any(0 < group.trainable < group.parameters for group in groups)
+    if len(whole) == len(groups):
+        return "all groups"
+    return ", ".join(whole) + (", norms of the others" if norms else "")
+
+
+def megabytes(size: int) -> str:
+    """Bytes as megabytes, 10^6 bytes."""
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,42 @@
+"""`task=plot_schedule`: the schedules of an experiment, without data or training."""
+
+from expkit.check import checked
+from expkit.config import Config
+from expkit.run import build, plan, schedules_of, with_rate
+from expkit.run_folder import RunFolder
+
+DRAWN = 1000
+"""Points of a phase in a drawn schedule."""
+
+
+@checked
+def plot_schedule(config: Config, folder: RunFolder) -> None:
+    """Draw the schedules of the experiment as its optimizer would hold them, without data or training.
+
+    Leaves plots/schedule.png in `folder`. Learning rates that only the LR finder could tell are drawn as 1.
+    Raises UserError for schedules that do not fit the epochs or layer groups.
+    """
+    import numpy as np
+
+    from expkit.plots import draw_schedule
+    from expkit.trainer.hypers import Hypers
+
+    # Weights and the number of classes change nothing in a schedule, and the data may not be here.
+    model = build({**config.model, "weights": None}, 2)
+    optimizer = build(with_rate(config.optim), model)
+    hypers = Hypers(model, optimizer, config.trainer.get("label_smoothing", 0.0))
+    base = optimizer.get("lr")
+    epochs: list[float] = []
+    rows: list[list[float]] = []
+    recipe = plan(config)
+    for phase in recipe.phases:
+        peaks = phase.rates(base, optimizer.groups, found=1.0)
+        apply = hypers.follow(schedules_of(config, phase, peaks))
+        for t in np.arange(DRAWN) / DRAWN:
+            apply(float(t))
+            epochs.append(recipe.starts[phase.name] + float(t) * phase.epochs)
+            rows.append(hypers.read())
+    columns = dict(zip(hypers.columns, np.array(rows).T, strict=True))
+    path = folder.plots / "schedule.png"
+    draw_schedule(path, np.array(epochs), columns, optimizer.groups, recipe.starts, "epoch")
+    print(path)

@@ -1,0 +1,130 @@
+"""`task=lr_find`: search a learning rate for an experiment, and train nothing."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from expkit import interrupt
+from expkit.check import checked, nearest
+from expkit.config import Config
+from expkit.errors import UserError
+from expkit.lr_finder import check_lr_find
+from expkit.run import assemble, plan
+from expkit.run_folder import RunFolder, read_json
+from expkit.task.training import logging_to, shown, tracking
+
+if TYPE_CHECKING:
+    from expkit.feed import Kept
+    from expkit.transfer import Phase, Recipe
+
+log = logging.getLogger("expkit")
+
+Watch = Callable[[int, float, float], None]
+
+
+@checked
+def lr_find(config: Config, folder: RunFolder, *, phase: str | None = None) -> float:
+    """Search a learning rate for a phase of the experiment, as the config node `lr_find` says.
+
+    `phase` names it; None: the first. It is searched with its own frozen groups, rates and batches, on the model as it
+    is built: phases before it are not trained. Leaves lr_find.json, lr_find.parquet and plots/lr_find.png in `folder`.
+
+    Gives the suggestion for the head, scaled. Raises UserError for what the user can mend, Interrupted after SIGINT or
+    SIGTERM.
+    """
+    result = folder.path / "lr_find.json"
+    with folder.held(), logging_to(folder), tracking(config, folder) as tracker:
+        if not result.exists():
+            search(config, folder, phase)
+    found = read_json(result)
+    # Rates that differ between the groups are no longer so with one number for all.
+    key = "optim.lr=" if alike(config.optim.get("lr")) and named(plan(config), phase).lr is None else ""
+    report(folder, found, key, tracker.hint())
+    return float(found["lr"])
+
+
+def search(
+    config: Config, folder: RunFolder, name: str | None, kept: "Kept | None" = None, watch: Watch | None = None
+) -> None:
+    """Build the experiment, with what the process `kept`, and search on the phase called `name`.
+
+    `watch` is called after each step with its number, learning rate and smoothed loss; None: a bar on a terminal.
+    """
+    phase = named(plan(config), name)
+    run = assemble(config, kept)
+
+    from expkit.lr_search import find_lr
+    from expkit.trainer.loop import Stopped
+
+    trainer = run.trainer
+    trainer.prepare(phase)
+    peaks = phase.rates(run.base, trainer.optimizer.groups, found=1.0)
+    settings = check_lr_find(config.lr_find)
+    with closing(run.feed):
+        train = run.feed.open(phase, train=True)
+        with interrupt.listen() as trainer.stop, nullcontext(watch) if watch else bar(settings.num_it) as told:
+            log.info("searching a learning rate for the phase %s; %s", phase.name, run.describe())
+            try:
+                find_lr(trainer, train, peaks, settings, folder, watch=told)
+            except Stopped:
+                raise interrupt.Interrupted(trainer.stop.signal, "stopped while searching a learning rate") from None
+
+
+def named(recipe: "Recipe", name: str | None) -> "Phase":
+    """The phase of a recipe called `name`, the first for None. Raises UserError where there is no such."""
+    phases = {phase.name: phase for phase in recipe.phases}
+    if name is not None and name not in phases:
+        raise UserError(f"task.phase={name} is no phase of this transfer; {nearest(name, phases)}")
+    return phases[name] if name else recipe.phases[0]
+
+
+@contextmanager
+def bar(steps: int) -> Iterator[Watch]:
+    """Show on a terminal how far a search of `steps` steps is; gives the function to call after each."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    told = TextColumn("lr {task.fields[lr]:.1e}  loss {task.fields[loss]:.4f}")
+    console = Console()
+    with Progress(
+        TextColumn("[bold]LR finder"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        told,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task("", total=steps, lr=0.0, loss=0.0)
+        yield lambda number, lr, loss: progress.update(task, completed=number + 1, lr=lr, loss=loss)
+
+
+def alike(lr: object) -> bool:
+    """Whether learning rates in a form of `group_values` are one number for all groups."""
+    return isinstance(lr, int | float | str)
+
+
+def report(folder: RunFolder, found: Mapping[str, Any], key: str, hint: str | None) -> None:
+    """Print the suggestions, the chosen one marked, and the rate to use, behind the `key` to give it with if any."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("suggestion")
+    table.add_column("lr", justify="right")
+    table.add_column("")
+    for way, lr in found["suggestions"].items():
+        chosen = way == found["suggest"]
+        table.add_row(way, f"{lr:.3g}", "<- chosen" if chosen else "", style="bold" if chosen else None)
+    console = Console()
+    console.print(table)
+    scaled = "" if found["scale"] == 1 else f" ({found['suggest']} x lr_find.scale={found['scale']:g})"
+    steps = f"{found['steps']} of {found['num_it']} steps"
+    lines = [
+        f"\nlearning rate of the head: {key}{found['lr']:.3g}{scaled}, from {steps}",
+        f"  plot     {shown(folder.plots / 'lr_find.png')}",
+        f"  folder   {shown(folder.path)}",
+        *([f"  compare  {hint}"] if hint else []),
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)

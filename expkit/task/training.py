@@ -1,0 +1,161 @@
+"""`task=train`: train an experiment and leave its whole record."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from expkit import interrupt
+from expkit.check import checked
+from expkit.config import Config
+from expkit.errors import UserError
+from expkit.lr_finder import check_lr_find
+from expkit.run import Run, assemble, build, schedules_of
+from expkit.run_folder import RunFolder, read_json
+from expkit.tracking import Tracker
+
+if TYPE_CHECKING:
+    from expkit.trainer.loop import Loader, Observer
+
+log = logging.getLogger("expkit")
+
+
+@checked
+def train(config: Config, folder: RunFolder) -> float:
+    """Train the experiment and leave its whole record in `folder`; a run that was stopped goes on where it stood.
+
+    Gives the value of the objective. Raises UserError for what the user can mend, Interrupted after SIGINT or SIGTERM.
+    """
+    with folder.held(), logging_to(folder):
+        with tracking(config, folder) as tracker:
+            if not folder.result.exists():
+                train_to_end(config, folder, tracker)
+        report(folder, tracker.hint())
+        return float(read_json(folder.result)["objective"]["value"])
+
+
+def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
+    """Build, train, evaluate over augmented views where the recipe says so, and write the result."""
+    began = time.monotonic()
+    run = assemble(config)
+
+    from expkit.checkpoint import Best, Checkpoints, load_checkpoint
+    from expkit.progress import ProgressBar
+    from expkit.recorder import Recorder
+    from expkit.result import average_views, write_result
+
+    trainer = run.trainer
+    if folder.last_checkpoint.exists():
+        trainer.load_state_dict(load_checkpoint(folder.last_checkpoint, run.data.fingerprint))
+        log.info("going on at step %d, epoch %d", trainer.state.step, trainer.state.epochs + 1)
+    folder.note(fingerprint=run.data.fingerprint)
+    earlier = trainer.state.seconds
+    log.info(run.describe())
+    recorder = Recorder(folder, run.epochs * run.feed.epoch_steps)
+    best = Best(folder, recorder, config.objective["metric"], run.data)
+    checkpoints = Checkpoints(folder, recorder, run.data.fingerprint)
+    progress = ProgressBar(recorder, run.epochs, run.feed.epoch_steps)
+    with closing(run.feed):
+        with closing(progress), closing(recorder):
+            fit_phases(run, folder, [recorder, best, checkpoints, progress])
+            if run.recipe.tta:
+                average_views(config, folder, run, recorder)
+        write_result(config, folder, run, recorder, tracker.run_id(), earlier + time.monotonic() - began)
+
+
+def fit_phases(run: Run, folder: RunFolder, observers: "Sequence[Observer]") -> None:
+    """Train the phases that are left of a run. Raises Interrupted after the step in hand where a signal asks for it."""
+    from expkit.trainer.loop import Stopped
+
+    trainer = run.trainer
+    trainer.observe(observers)
+    for phase in run.recipe.phases[trainer.state.phase :]:
+        # Precomputing may take long, and ends at once on a signal: whatever it has not finished is no use.
+        train, valid = run.feed.batches(phase)
+        with interrupt.listen() as trainer.stop:
+            try:
+                trainer.prepare(phase)
+                peaks = run.peaks(phase, partial(search, run, train, folder))
+                trainer.fit(phase, schedules_of(run.config, phase, peaks), train, valid)
+            except Stopped:
+                where = f"stopped after step {trainer.state.step}"
+                go_on = f"go on with  python -m expkit resume={shown(folder.path)}"
+                raise interrupt.Interrupted(trainer.stop.signal, f"{where}; {go_on}") from None
+
+
+def search(run: Run, train: "Loader", folder: RunFolder, rates: Sequence[float]) -> float:
+    """Ask the LR finder, as the run stands, for the head's rate; `rates` say how far apart those of the groups are."""
+    from expkit.lr_search import find_lr
+
+    settings = check_lr_find(run.config.lr_find)
+    lr = find_lr(run.trainer, train, rates, settings, folder)
+    print(f"learning rate {lr:.3g} ({settings.suggest} of the LR finder, times {settings.scale:g})")
+    return lr
+
+
+def report(folder: RunFolder, hint: str | None) -> None:
+    """Print what the run came to, and how to look at it."""
+    from rich.console import Console
+
+    from expkit.progress import duration, result_table
+
+    console = Console()
+    result = read_json(folder.result)
+    console.print(result_table(result["metrics"], result["best_epoch"]))
+    name, value = result["objective"]["name"], result["objective"]["value"]
+    lines = [
+        f"{name} {value:.4f} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
+        f"  folder   {shown(folder.path)}",
+        *([f"  compare  {hint}"] if hint else []),
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def shown(path: Path) -> Path:
+    """A path as a person types it: from the working directory where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+@contextmanager
+def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
+    """Track what the block leaves in `folder`, and close the tracked run as the block ends."""
+    tracker: Tracker = build(config.tracking, folder)
+    # Before torch is imported: MLflow's own imports take seconds, and the sender does them meanwhile.
+    tracker.start()
+    status, tags = "KILLED", {}
+    try:
+        yield tracker
+        status = "FINISHED"
+    except interrupt.Interrupted as stop:
+        log.info("%s", stop)
+        raise
+    except Exception as error:
+        # The command line shows it; here it is kept for whoever reads the folder later.
+        status, tags = "FAILED", {"reason": str(error)}
+        log.info("failed: %s", error, exc_info=not isinstance(error, UserError))
+        raise
+    finally:
+        tracker.finish(status, tags=tags)
+
+
+@contextmanager
+def logging_to(folder: RunFolder) -> Iterator[None]:
+    """Log to expkit.log with times, and plainly to standard error."""
+    file, screen = logging.FileHandler(folder.log, encoding="utf-8"), logging.StreamHandler()
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    screen.setLevel(logging.WARNING)
+    screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    root = logging.getLogger("expkit")
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    for handler in (file, screen):
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in (file, screen):
+            root.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,112 @@
+"""Runs within runs: the trials of a study, the jobs of a grid.
+
+A parent is a folder with the folders of its nested runs below it and a run.json of its own. These keys of run.json
+are for tracking, besides those that every run has (`expkit.run_folder.start_facts`):
+
+| key | of | meaning |
+|---|---|---|
+| `parent` | a nested run | path of the parent's folder, from the run's own |
+| `params`, `tags` | any | sent besides the config: `{"trial": 3}` |
+| `fingerprint` | a run | of its data, once known; sent as a tag |
+| `model` | a run | false: neither checkpoints nor the model are sent |
+| `name` | any | how the run is called; a parent must have it |
+| `kind` | a parent | `study`: one run of this name in the experiment, whichever machines work at it; `grid` |
+| `tracking` | a parent | the config node that says where it is tracked |
+
+How a run ended, end.json says: `status`, `time` (milliseconds since 1970), `tags`.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from expkit.run_folder import RunFolder, read_json, start_facts, write_json
+
+INTERNAL = ("end.json", "tracking.json", "tracking.log", "traces.bin")
+"""Files of a run folder that stay there."""
+LIVE = (".db", ".db-journal", ".db-wal", ".db-shm", ".lock")
+"""Suffixes of files that a sweep works on while it is sent."""
+
+
+def make_parent(
+    path: Path,
+    experiment: str,
+    *,
+    kind: Literal["study", "grid"],
+    name: str,
+    tracking: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    **facts: Any,
+) -> RunFolder:
+    """The folder of a study or a grid, made where it is new; several processes may make it at the same time.
+
+    It is tracked as any run is: `tracker = build(config.tracking, folder)`, `tracker.start()`, `tracker.finish(...)`,
+    by the one process that starts the others and waits for them.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    folder = RunFolder(path.resolve(), experiment)
+    with FileLock(path / ".create.lock"):
+        began = {key: value for key, value in read_json(folder.facts).items() if key == "started"}
+        facts = {"kind": kind, "name": name, "tracking": dict(tracking)} | facts
+        write_json(folder.facts, start_facts(experiment, overrides) | facts | began)
+    return folder
+
+
+def path_to_parent(parent: Path, folder: Path) -> str:
+    """The fact `parent` of a run in `folder`: both may be moved together."""
+    return os.path.relpath(parent.resolve(), folder.resolve())
+
+
+def parent_of(path: Path) -> Path | None:
+    """The folder of a run's parent; None where the run is on its own, or the parent is gone."""
+    told = read_json(path / "run.json").get("parent")
+    parent = (path / told).resolve() if told else None
+    return parent if parent and (parent / "run.json").exists() else None
+
+
+def end_of(path: Path) -> dict[str, Any] | None:
+    """How the run in a folder ended, as end.json says; None while it lasts, and where nobody could say."""
+    return read_json(path / "end.json") or None
+
+
+def write_end(path: Path, status: str, tags: Mapping[str, str]) -> dict[str, Any]:
+    """Write end.json, so that the end is known whatever happens to the process; gives its content."""
+    end = {"status": status, "time": int(time.time() * 1000), "tags": dict(tags)}
+    write_json(path / "end.json", end)
+    return end
+
+
+def is_tracked(path: Path) -> bool:
+    """Whether the run in a folder is, or shall be, in a store."""
+    return (path / "tracking.json").exists() or (path / "end.json").exists()
+
+
+def is_sent(path: Path, uri: str) -> bool:
+    """Whether the store at `uri` has everything of the run in a folder."""
+    progress = read_json(path / "tracking.json")
+    return bool(progress.get("uri") == uri and progress.get("status"))
+
+
+def nested_in(path: Path) -> Iterator[Path]:
+    """The folders of the runs nested in a parent's, each once, in the order of their names."""
+    for top, folders, files in os.walk(path):
+        if top != str(path) and "run.json" in files:
+            folders.clear()
+            yield Path(top)
+        folders.sort(key=lambda name: (len(name), name))
+
+
+def records_of(path: Path) -> Iterator[Path]:
+    """The files of a run folder that say something of the run; those of nested runs are theirs."""
+    for top, folders, files in os.walk(path):
+        if top != str(path) and ("run.json" in files or ".hydra" in folders):
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if name == ".hydra" or not name.startswith("."))
+        for name in sorted(files):
+            if name not in INTERNAL and not name.startswith(".") and not name.endswith(LIVE):
+                yield Path(top, name)

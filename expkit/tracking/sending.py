@@ -1,0 +1,193 @@
+"""One run on its way from its folder into the store."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from mlflow.entities import Metric
+from omegaconf import OmegaConf
+
+from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.tracking.nested import is_sent, records_of
+from expkit.tracking.store import Store, flatten
+
+BATCH = 1000
+"""MLflow's limit of metrics in one call."""
+PAUSE = 1.0
+"""Seconds between looks at a run that trains."""
+
+
+class Sending:
+    """Sends one run folder, a step at a time; tracking.json remembers how far it came.
+
+    So it can be killed and started again: MLflow keeps one of two equal points.
+    """
+
+    def __init__(self, path: Path, store: Store, nested: Callable[["Sending"], int]) -> None:
+        self.path = path
+        self.store = store
+        self.nested = nested
+        """Sends what is left of a parent's nested runs; says how many still are on their way."""
+        self.lock = FileLock(path / ".tracking.lock")
+        self.end: dict[str, Any] | None = None
+        self.waiting = False
+        """Whether somebody waits for the end, so that a store that fails is not tried again."""
+        self.left_behind = False
+        """Whether the process that tracked it has not asked for this, and may send it as well."""
+        self.trouble = ""
+        self.due = 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again at what tracking.json remembers."""
+        self.uses_store = False
+        self.steps = self.send()
+
+    def step(self) -> str | None:
+        """Do the next piece of work; a word for what is done, None where there is nothing to do for now.
+
+        Raises StopIteration once the run is closed, OutOfReach, and whatever else a store may raise.
+        """
+        if self.uses_store:
+            self.store.open()
+        word = next(self.steps)
+        self.due = time.monotonic() + PAUSE if word is None else 0.0
+        return word
+
+    def send(self) -> Iterator[str | None]:
+        """Send the run until it has an end, and then the rest."""
+        self.facts = read_json(self.path / "run.json")
+        self.folder = RunFolder(self.path, self.facts["experiment"])
+        yield from self.wait_for_turn()
+        if self.is_settled():
+            return
+        self.open()
+        yield "started"
+        while self.end is None:
+            self.send_metrics()
+            self.send_tags({})
+            yield None
+        yield from self.finish(self.end)
+
+    def wait_for_turn(self) -> Iterator[None]:
+        """Wait while another sender has the run, or where it is a grid, for the first of its jobs."""
+        if "kind" not in self.facts:
+            # The sender of a killed process may still be at work.
+            while not self.hold():
+                yield None
+        # Its first tracked job makes the grid's own run, so that other tasks leave nothing in the store.
+        while self.is_unseen_grid() and self.end is None:
+            yield None
+
+    def hold(self) -> bool:
+        """Take the run for this process, if no other has it; a parent, at work on several machines, nobody takes."""
+        try:
+            if not self.lock.is_locked:
+                self.lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
+
+    def is_unseen_grid(self) -> bool:
+        """Whether this is a grid that no store knows of yet."""
+        return self.facts.get("kind") == "grid" and not self.folder.tracking.exists()
+
+    def is_settled(self) -> bool:
+        """Whether there is nothing to send after all: a grid without a tracked job, a run that another sender sent."""
+        if self.is_unseen_grid():
+            return not self.nested(self)
+        return self.left_behind and is_sent(self.path, self.store.uri)
+
+    def open(self) -> None:
+        """Find or make the run in the store, and send its params."""
+        self.uses_store = True
+        self.store.open()
+        run = self.store.run_of(self.path)
+        self.run_id = str(run.info.run_id)
+        self.progress = read_json(self.folder.tracking)
+        self.tags: dict[str, str] = {}
+        params = list(self.facts.get("params", {}).items())
+        if self.folder.config.exists():
+            params += flatten(OmegaConf.to_container(OmegaConf.load(self.folder.config), resolve=True))
+        self.store.log_params(run, params)
+        if "status" in self.progress and not self.is_complete():
+            self.store.client.update_run(self.run_id, "RUNNING")
+            del self.progress["status"]
+            self.save()
+
+    def send_metrics(self) -> None:
+        """Send the lines of metrics.jsonl that are new and whole."""
+        if not self.folder.metrics.exists():
+            return
+        with open(self.folder.metrics, "rb") as file:
+            file.seek(self.progress["sent"])
+            while lines := [line for line in take(file, BATCH) if line.endswith(b"\n")]:
+                points = [json.loads(line) for line in lines]
+                metrics = [Metric(p["name"], p["value"], p["timestamp"], p["step"]) for p in points]
+                self.store.client.log_batch(self.run_id, metrics=metrics)
+                self.progress["sent"] += sum(map(len, lines))
+                self.save()
+
+    def send_tags(self, more: dict[str, Any]) -> None:
+        """Send the tags that are new: run.json may have come by some since the last look."""
+        self.facts = read_json(self.folder.facts)
+        known = {"fingerprint": self.facts["fingerprint"]} if "fingerprint" in self.facts else {}
+        tags = {name: str(value) for name, value in (known | self.facts.get("tags", {}) | more).items()}
+        if new := dict(tags.items() - self.tags.items()):
+            self.store.set_tags(self.run_id, new)
+            self.tags |= new
+
+    def finish(self, end: dict[str, Any]) -> Iterator[str | None]:
+        """Send the rest, then the files and the model, and close the run; a word after each step."""
+        on_their_way = 0
+        while left := self.nested(self):
+            yield None if left == on_their_way else "a nested run"
+            on_their_way = left
+        if self.is_complete():
+            return
+        self.send_metrics()
+        yield "metrics"
+        result = read_json(self.folder.result)
+        self.send_tags({key: result[key] for key in ("fingerprint",) if key in result} | end["tags"])
+        finished = end["status"] == "FINISHED"
+        with_weights = finished and self.wants_model()
+        for path in records_of(self.path):
+            if with_weights or path.parent.name != "checkpoints":
+                where = str(path.relative_to(self.path).parent)
+                self.store.client.log_artifact(self.run_id, str(path), None if where == "." else where)
+                yield path.name
+        if result and with_weights:
+            from expkit.tracking.model import log_model
+
+            log_model(self.folder, self.run_id)
+            self.progress["model"] = True
+            yield "model"
+        self.store.client.set_terminated(self.run_id, end["status"], end["time"])
+        self.progress["status"] = end["status"]
+        self.save()
+
+    def wants_model(self) -> bool:
+        """Whether the run's weights are to be sent: a trial's are only once it is the best."""
+        return bool(self.facts.get("model", True)) and self.folder.exported_weights.exists()
+
+    def is_complete(self) -> bool:
+        """Whether the store has everything of a finished run; a parent may always get more."""
+        if "kind" in self.facts or self.progress.get("status") != "FINISHED":
+            return False
+        return bool(self.progress.get("model")) or not self.wants_model()
+
+    def save(self) -> None:
+        """Remember how far the sending came."""
+        write_json(self.folder.tracking, self.progress)
+
+
+def take(file: Any, count: int) -> Iterator[bytes]:
+    """The next `count` lines of a file."""
+    for _ in range(count):
+        line = file.readline()
+        if not line:
+            return
+        yield line

@@ -1,0 +1,288 @@
+"""A store of MLflow, and the runs in it: found, or made where they are new."""
+
+import getpass
+import os
+import platform
+import re
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, nullcontext
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
+
+from expkit.run_folder import read_json, write_json
+from expkit.tracking.nested import parent_of
+
+PARAMS = 100
+"""MLflow's limit of params in one call."""
+NAME = 80
+"""Characters of a run's name."""
+SETTLING = 2.0
+"""Seconds within which all machines that begin the same study at once see the runs that the others made for it."""
+
+
+class OutOfReach(Exception):
+    """A store does not answer."""
+
+
+class Store:
+    """Finds and makes runs in one store."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.parents: dict[Path, str] = {}
+        self.is_open = False
+
+    def open(self) -> None:
+        """Make sure that it has answered since the last failure; raises OutOfReach."""
+        if not self.is_open:
+            try:
+                self.client = open_store(self.uri)
+            except Exception as error:  # whatever a store may raise
+                raise OutOfReach(reason_of(error)) from error
+            self.is_open = True
+
+    def failed(self) -> None:
+        """Look again whether it answers, and what it holds, before the next use."""
+        self.is_open = False
+        self.parents.clear()
+
+    def run_of(self, folder: Path) -> Run:
+        """The run of a folder, made where it is new, and its parent's before it.
+
+        Several processes may ask at the same time: one of them makes it.
+        """
+        parent = parent_of(folder)
+        with FileLock(folder / ".create.lock"):
+            run = self.known_run(folder)
+            if run is None:
+                progress = {"uri": self.uri, "sent": 0}
+                write_json(folder / "tracking.json", progress)
+                run = self.make_run(folder, {MLFLOW_PARENT_RUN_ID: self.parent_id(parent)} if parent else {})
+                write_json(folder / "tracking.json", progress | {"run_id": run.info.run_id})
+        return run
+
+    def known_run(self, folder: Path) -> Run | None:
+        """The run that an earlier sender made for a folder in this store, unless somebody deleted it."""
+        progress = read_json(folder / "tracking.json")
+        if progress.get("uri") != self.uri:
+            return None
+        if "run_id" in progress:
+            return find_run(self.client, progress["run_id"])
+        # That sender died as it made the run, or it could not write down which.
+        found = self.client.get_experiment_by_name(read_json(folder / "run.json")["experiment"])
+        quote = '"' if "'" in str(folder) else "'"
+        told = f"tags.folder = {quote}{folder}{quote}"
+        runs = self.client.search_runs([found.experiment_id], told) if found else []
+        if runs:
+            write_json(folder / "tracking.json", progress | {"run_id": runs[0].info.run_id})
+        return runs[0] if runs else None
+
+    def parent_id(self, folder: Path) -> str:
+        """The id of the run of a parent's folder."""
+        if folder not in self.parents:
+            self.parents[folder] = str(self.run_of(folder).info.run_id)
+        return self.parents[folder]
+
+    def make_run(self, folder: Path, tags: dict[str, str]) -> Run:
+        """Make the run of a folder; that of a study may have been made on another machine."""
+        facts = read_json(folder / "run.json")
+        experiment = experiment_id(self.client, facts["experiment"], self.uri)
+        tags = {"folder": str(folder), **versions(), **tags}
+        if "kind" in facts:
+            tags["kind"] = facts["kind"]
+
+        def create() -> Run:
+            return self.client.create_run(experiment, facts.get("started"), tags, run_name(folder))
+
+        if facts.get("kind") != "study":
+            return create()
+        tags["study"] = facts["name"]
+        path = sqlite_path(self.uri)
+        with FileLock(f"{path}.lock") if path else nullcontext():
+            known = studies(self.client, experiment, facts["name"])
+            return known[0] if known else create() if path else self.make_study(create, experiment, facts["name"])
+
+    def make_study(self, create: Callable[[], Run], experiment: str, name: str) -> Run:
+        """Make the run of a study in a store without a lock: of those that begin together, the first by id remains."""
+        run = create()
+        # Nobody begins once a run is there to be seen, so after this time every run that counts is.
+        time.sleep(SETTLING)
+        first = studies(self.client, experiment, name)[0]
+        if first.info.run_id != run.info.run_id:
+            self.client.delete_run(run.info.run_id)
+        return first
+
+    def log_params(self, run: Run, params: list[tuple[str, object]]) -> None:
+        """Send the params that the run does not have; one that has changed since stays, as MLflow demands."""
+        named = {re.sub(r"[^\w.: -]", "_", key)[:250]: str(value) for key, value in params}
+        new = [Param(key, value) for key, value in named.items() if key not in run.data.params]
+        for start in range(0, len(new), PARAMS):
+            self.client.log_batch(run.info.run_id, params=new[start : start + PARAMS])
+
+    def set_tags(self, run_id: str, tags: dict[str, str]) -> None:
+        """Set tags of a run."""
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def reason_of(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def open_store(uri: str) -> MlflowClient:
+    """A client of a store that answers; a sqlite file is made, with its tables, by one process at a time."""
+    mlflow.set_tracking_uri(uri)
+    path = sqlite_path(uri)
+    if path is None:
+        return answering(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            make_sqlite(path)
+        # What is no database is found at once here; MLflow would try it again and again for minutes.
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA schema_version")
+        return answering(uri)
+
+
+def make_sqlite(path: Path) -> None:
+    """Make a sqlite store beside its place, and put it there in one move: MLflow cannot open one that is half made."""
+    partial = path.with_name(f".{path.name}.partial")
+    for left in path.parent.glob(f"{partial.name}*"):  # with the journal of a process that was killed
+        left.unlink()
+    answering(f"sqlite:///{partial}")
+    os.replace(partial, path)
+
+
+def answering(uri: str) -> MlflowClient:
+    """A client of a store that has just answered."""
+    client = MlflowClient(uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
+    """The id of the experiment `name`, made where it is new; two processes may make it at the same time."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        path = sqlite_path(uri)
+        try:
+            return str(client.create_experiment(name, f"{path.parent}/mlartifacts/{name}" if path else None))
+        except MlflowException:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    return str(experiment.experiment_id)
+
+
+def studies(client: MlflowClient, experiment: str, name: str) -> list[Run]:
+    """The runs of a study, by id."""
+    found = client.search_runs([experiment], "tags.kind = 'study'")
+    return sorted((run for run in found if run.data.tags["study"] == name), key=lambda run: str(run.info.run_id))
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a sqlite store, None for any other."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def folder_tag(uri: str, run_id: str) -> str | None:
+    """The run folder that a run in the store was sent from, None where there is no such run."""
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
+        return None
+    try:
+        tags = open_store(uri).get_run(run_id).data.tags
+    except MlflowException:
+        return None
+    folder: str | None = tags.get("folder")
+    return folder
+
+
+def find_run(client: MlflowClient, run_id: str) -> Run | None:
+    """A run of the store, None where it holds none of that id or somebody deleted it."""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return run if run.info.lifecycle_stage == "active" else None
+
+
+def run_name(folder: Path) -> str:
+    """What tells a run from its neighbours in a list: its own overrides, else its folder's name; a trial its number."""
+    facts = read_json(folder / "run.json")
+    if "name" in facts:
+        return str(facts["name"])[:NAME]
+    parent = parent_of(folder)
+    common = read_json(parent / "run.json") if parent else {"overrides": []}
+    own = [one for one in facts["overrides"] if one not in common["overrides"]]
+    told = shortened([one for one in own if not one.startswith(("+experiment=", "data.root="))])
+    if common.get("kind") == "study":
+        told.insert(0, folder.name)
+    return " ".join(told)[:NAME] or folder.name
+
+
+def shortened(overrides: list[str]) -> list[str]:
+    """Overrides as a narrow column can show them: `optim.lr=0.0031622776` as `lr=0.00316`, unless two end in `lr`."""
+    pairs = [one.partition("=") for one in overrides]
+    last = Counter(key.rpartition(".")[2] for key, _, _ in pairs)
+    told = []
+    for key, _, value in pairs:
+        leaf = key.rpartition(".")[2]
+        number = re.fullmatch(r"-?\d*\.\d{4,}(e-?\d+)?", value)
+        told.append(f"{leaf if last[leaf] == 1 else key}={f'{float(value):.3g}' if number else value}")
+    return told
+
+
+def flatten(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The leaves of nested mappings, each with its dotted path."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, node
+
+
+@cache
+def versions() -> dict[str, str]:
+    """What this process makes runs with: user, git commit of the working directory, and package versions."""
+    tags = {name: version(name) for name in ("expkit", "torch", "torchvision", "mlflow")} | {
+        "python": platform.python_version(),
+        MLFLOW_USER: user(),
+        MLFLOW_SOURCE_TYPE: "LOCAL",
+        MLFLOW_SOURCE_NAME: "expkit",
+    }
+    if commit := git("rev-parse", "HEAD"):
+        tags["mlflow.source.git.commit"] = commit
+        tags["git_changes"] = "yes" if git("status", "--porcelain") else "no"
+    return tags
+
+
+def user() -> str:
+    """Who runs this; the number of a user without a name, as containers have."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
+def git(*arguments: str) -> str:
+    """What git says of the working directory, nothing where there is no git or no repository."""
+    if shutil.which("git") is None:
+        return ""
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
