@@ -6,8 +6,10 @@ batches is the same on any number of workers, and one that starts at a later bat
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -95,13 +97,15 @@ class ImageLoader:
         train: bool,
         num_workers: int,
         pin_memory: bool = False,
+        view: int | None = None,
     ) -> None:
+        """With a `view`, every item comes in order, but as training sees it in that epoch."""
         self.batches = batches_of(len(images), batch_size, train)
-        self.plan = Plan(len(images), batch_size, seed, train)
+        self.plan = Plan(len(images), batch_size, seed, train, view)
         # Without workers, all cores decode while training waits for the batch.
         self.threads = None if num_workers else ThreadPoolExecutor(cores(), initializer=compute_alone)
         self.loader: DataLoader[Packed] = DataLoader(
-            Transformed(images, transforms, seed, train, self.threads),
+            Transformed(images, transforms, seed, train or view is not None, self.threads),
             batch_sampler=self.plan,
             num_workers=num_workers,
             collate_fn=as_is,
@@ -128,11 +132,15 @@ class ImageLoader:
         self.plan.start, self.plan.stop = start, stop
         # Workers inherit the blocked signals: under Ctrl-C, or a SIGTERM to the whole group, the parent finishes its
         # step and then ends them. It gets its own signals when they are let through again.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        before = self.running
         try:
             self.running = iter(self.loader)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if self.running is not before and hasattr(self.running, "_workers"):
+            # An interpreter that ends with a loader still open would send SIGTERM, which is blocked, and wait for ever.
+            Finalize(self.running, end_processes, args=(self.running._workers,), exitpriority=0)
         for images, labels in self.running:
             if isinstance(images, str):
                 raise UserError(images)
@@ -148,10 +156,7 @@ class ImageLoader:
             return
         # DataLoader has no public way to end its workers while somebody may still hold its iterator.
         running._shutdown_workers()
-        for worker in running._workers:
-            if worker.is_alive():
-                worker.kill()
-            worker.join()
+        end_processes(running._workers)
 
     def __enter__(self) -> "ImageLoader":
         return self
@@ -163,8 +168,8 @@ class ImageLoader:
 class Plan(Sampler[list[Key]]):
     """The batch sampler: the items of batches `start` to `stop` - 1 of all epochs laid end to end."""
 
-    def __init__(self, items: int, batch_size: int, seed: int, train: bool) -> None:
-        self.items, self.batch_size, self.seed, self.train = items, batch_size, seed, train
+    def __init__(self, items: int, batch_size: int, seed: int, train: bool, view: int | None = None) -> None:
+        self.items, self.batch_size, self.seed, self.train, self.view = items, batch_size, seed, train, view
         self.start = self.stop = 0
 
     def __iter__(self) -> Iterator[list[Key]]:
@@ -174,7 +179,8 @@ class Plan(Sampler[list[Key]]):
             if batch == 0 or position == self.start:
                 indices = order(self.items, self.seed, epoch) if self.train else torch.arange(self.items)
             first = batch * self.batch_size
-            yield [(epoch, index) for index in indices[first : first + self.batch_size].tolist()]
+            shown = epoch if self.view is None else self.view
+            yield [(shown, index) for index in indices[first : first + self.batch_size].tolist()]
 
 
 class Transformed(Dataset[Packed]):
@@ -202,6 +208,14 @@ class Transformed(Dataset[Packed]):
         if self.train:
             return self.transforms.train(image, seed_of(self.seed, "augment", epoch, index))
         return self.transforms.valid(image)
+
+
+def end_processes(workers: Sequence[BaseProcess]) -> None:
+    """Kill the workers that live, and wait for them."""
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
+        worker.join()
 
 
 def as_is(packed: Any) -> Any:
@@ -253,17 +267,20 @@ def make_loader(
     train: bool,
     num_workers: int | Literal["auto"] = "auto",
     pin_memory: bool = False,
+    view: int | None = None,
 ) -> TensorLoader | ImageLoader:
     """The loader that suits `images`: all in memory where their pixels are and nothing random is done, else workers.
 
+    With a `view`, every item comes in order, but as training sees it in that epoch.
     Raises UserError where an image cannot be read.
     """
-    if is_fixed(images, transforms, train) and len(images) * transforms.size**2 * 3 <= MEMORY:
+    drawn = train or view is not None
+    if is_fixed(images, transforms, drawn) and len(images) * transforms.size**2 * 3 <= MEMORY:
         pixels = torch.empty((len(images), transforms.size, transforms.size, 3), dtype=torch.uint8)
         for index in range(len(images)):
             pixels[index] = transforms.valid(images.read(index))
         return TensorLoader(pixels, torch.tensor(images.labels), batch_size=batch_size, seed=seed, train=train)
-    workers = auto_workers(images, transforms, train, pin_memory) if num_workers == "auto" else num_workers
+    workers = auto_workers(images, transforms, drawn, pin_memory) if num_workers == "auto" else num_workers
     return ImageLoader(
         images,
         transforms,
@@ -272,4 +289,5 @@ def make_loader(
         train=train,
         num_workers=workers,
         pin_memory=pin_memory,
+        view=view,
     )

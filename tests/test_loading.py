@@ -18,6 +18,7 @@ from expkit.data.files import ImageFiles
 from expkit.data.packed import Packed
 from expkit.errors import UserError
 from expkit.loading import ImageLoader, TensorLoader, auto_workers, make_loader, order
+from expkit.randomness import seed_of
 
 SIZE = 24
 
@@ -147,6 +148,19 @@ def test_validation_sees_every_item_in_order_each_time(images, num_workers):
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_view_shows_every_item_in_order_as_training_sees_it_in_that_epoch(images, num_workers):
+    transforms = side_on(SIZE)
+    settings = {"batch_size": 4, "seed": 7, "train": False, "num_workers": num_workers}
+    with ImageLoader(images, transforms, view=2, **settings) as loader:
+        first, second = drawn(loader), drawn(loader)
+    assert same(first, second)
+    expected = torch.stack(
+        [transforms.train(images.read(index), seed_of(7, "augment", 2, index)) for index in range(22)]
+    )
+    assert torch.equal(torch.cat([pixels for pixels, _ in first]).permute(0, 2, 3, 1), expected)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_the_global_random_state_is_untouched(images, num_workers):
     before = torch.get_rng_state()
     with loader_of(images, num_workers=num_workers) as loader:
@@ -168,8 +182,9 @@ def test_an_unreadable_image_is_named_in_one_sentence(folder, tmp_path, num_work
 
 
 def workers_now():
-    """The processes that load for this one."""
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """The processes that load for this one, which may have children of other kinds."""
+    children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in children if child.name() == "pt_data_worker"]
 
 
 def test_closing_ends_the_workers_in_the_middle_of_a_stream(images):
@@ -253,6 +268,22 @@ def test_no_worker_outlives_a_killed_parent(folder):
     for worker in alive:
         worker.kill()
     assert not alive
+
+
+LEFT_OPEN = """
+import sys
+from pathlib import Path
+from tests.test_loading import files_in, loader_of
+loader = loader_of(files_in(Path(sys.argv[1])), num_workers=2)
+stream = loader.stream(0, 0, 1000)
+next(stream)
+sys.held = (loader, stream)  # lives until the interpreter is taken down
+"""
+
+
+def test_a_process_that_leaves_a_loader_open_ends(folder):
+    root = Path(__file__).parents[1]
+    subprocess.run([sys.executable, "-c", LEFT_OPEN, str(folder)], cwd=root, check=True, timeout=60)
 
 
 def test_tensor_loader_gives_rows_of_features_in_the_drawn_order():
