@@ -107,21 +107,5 @@ def test_frozen_groups(train_bn):
     check_weights(model, case["final"])
 
 
-def test_fine_tune():
-    reference = golden("fastai.json")
-    case, model = reference["fine_tune"], tiny_from(reference["policies"]["init"])
-    data, base = data_of(reference["policies"]), case["base_lr"]
-    optimizer = optim.adam(model, wd=0.03)
-    optimizer.freeze()
-    head = one_cycle(group_values({"stop": base}, GROUPS, "lr"), case["freeze_epochs"], pct_start=0.99)
-    fit(model, optimizer, head, data, case["freeze_epochs"])
-    optimizer.unfreeze()
-    peaks = group_values({"start": base / 2 / 100, "stop": base / 2}, GROUPS, "lr")
-    traces, _ = fit(model, optimizer, one_cycle(peaks, case["epochs"], pct_start=0.3, div=5.0), data, case["epochs"])
-    for trace, expected in zip(traces, case["trace_last_phase"], strict=True):
-        assert trace[:6] == pytest.approx([*expected["lr"], *expected["mom"]], rel=1e-6)
-    check_weights(model, case["final"])
-
-
 def test_constant_lr_leaves_the_rate_alone():
     assert constant_lr([0.1, 0.2], 3)["lr"][1](0.7) == 0.2

@@ -2,7 +2,7 @@ import pytest
 
 from expkit.errors import UserError
 from expkit.sched import custom, linear, one_cycle
-from tests.test_trainer import PHASES, Observer, small_trainer
+from tests.test_trainer import PHASES, Observer, first_batch, small_loaders, small_trainer
 
 
 def test_loss_and_dropout_follow_schedules_with_the_optimizer():
@@ -18,7 +18,7 @@ def test_loss_and_dropout_follow_schedules_with_the_optimizer():
 
 def test_scheduled_smoothing_reaches_the_loss():
     trainer = small_trainer()
-    batch = next(trainer.train.stream(0, 0, 1))
+    batch = first_batch()
     trainer.model.eval()
     apply = trainer.hypers.follow({"label_smoothing": linear(0.0, 0.5)})
     apply(0.0)
@@ -35,7 +35,7 @@ def test_traces_hold_every_value_that_acted():
             seen.append(dict(zip(trainer.hypers.columns, trainer.hypers.read(), strict=True)))
 
     trainer.observe([Watch()])
-    trainer.fit(PHASES[1], one_cycle([0.01, 0.02]) | {"dropout": linear(0.0, 1.0)})
+    trainer.fit(PHASES[1], one_cycle([0.01, 0.02]) | {"dropout": linear(0.0, 1.0)}, *small_loaders())
     assert [row["dropout"] for row in seen] == pytest.approx([step / 12 for step in range(12)])
     assert max(row["lr_1"] for row in seen) == pytest.approx(0.02)
 
@@ -52,3 +52,13 @@ def test_what_cannot_be_scheduled_is_named(schedules, message):
     with pytest.raises(UserError) as refused:
         small_trainer().hypers.follow(schedules)
     assert message in str(refused.value)
+
+
+def test_what_one_phase_schedules_says_nothing_of_the_next():
+    trainer = small_trainer(label_smoothing=0.1)
+    configured = trainer.hypers.read()
+    scheduled = {"mom": linear(0.5, 0.6), "dropout": linear(0.0, 0.8), "label_smoothing": linear(0.0, 0.5)}
+    trainer.fit(PHASES[0], one_cycle([0.01, 0.02]) | scheduled, *small_loaders())
+    assert trainer.hypers.read() != configured
+    trainer.prepare(PHASES[1])
+    assert trainer.hypers.read() == configured

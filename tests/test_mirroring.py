@@ -33,11 +33,13 @@ def test_the_target_lies_in_the_module_of_the_group(mirrored):
 
 
 def test_keys_are_all_keyword_arguments_with_their_defaults(mirrored):
-    _, _, node, function = mirrored
+    path, _, node, function = mirrored
     parameters = inspect.signature(function).parameters
     assert list(node) == list(keywords(function))
     for key, value in node.items():
         default = parameters[key].default
+        if path.parent.name == "transfer":
+            continue  # a recipe is made of its values
         if default is inspect.Parameter.empty:
             assert value == "???"
         else:

@@ -38,10 +38,10 @@ def test_every_step_is_recorded_as_the_optimizer_held_it(tmp_path):
 
 
 def test_tracking_gets_about_a_thousand_points_with_the_first_and_the_last(tmp_path):
-    trainer, folder = small_trainer(items=6002, batch_size=2), RunFolder(tmp_path, "test")
+    trainer, folder = small_trainer(), RunFolder(tmp_path, "test")
     recorder = Recorder(folder, 3001)
     trainer.observe([recorder])
-    fit(trainer, PHASES[0])
+    fit(trainer, PHASES[0], items=6002, batch_size=2)
     recorder.close()
     steps = [step for step, _ in points(folder, "batch/train_loss")]
     assert steps[0] == 0

@@ -24,6 +24,18 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
+def test_numbers_that_json_has_no_word_for_are_written_as_null(tmp_path):
+    write_json(tmp_path / "result.json", {"metrics": [{"valid_loss": float("nan")}, float("-inf")], "epochs": 2})
+    assert read_json(tmp_path / "result.json") == {"metrics": [{"valid_loss": None}, None], "epochs": 2}
+
+
+def test_what_becomes_known_of_a_run_is_kept_with_its_facts(tmp_path):
+    folder = RunFolder.create(tmp_path, "pets", {}, ["epochs=3"], parent="..")
+    folder.note(fingerprint="0123")
+    facts = read_json(folder.facts)
+    assert (facts["experiment"], facts["parent"], facts["fingerprint"]) == ("pets", "..", "0123")
+
+
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path):
     folder = RunFolder(tmp_path, "test")
     code = f"""

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from expkit import interrupt
 from expkit.errors import UserError
-from expkit.loading import TensorLoader
+from expkit.loading import Batch, TensorLoader
 from expkit.model.classifier import LayerGroup
 from expkit.optim import adam
-from expkit.run import assemble, build
+from expkit.run import assemble
+from expkit.run_folder import RunFolder
 from expkit.sched import one_cycle
+from expkit.task.training import fit_phases
 from expkit.trainer import default
 from expkit.trainer.loop import Observer, Stopped, Trainer
 from expkit.trainer.precision import convolutions_of_points, is_native, pick_device
@@ -31,21 +32,34 @@ class Perceptron(nn.Module):
         return self.head(self.body(features))
 
 
-def small_trainer(items: int = 100, batch_size: int = 16, **settings) -> Trainer:
+def small_loaders(items: int = 100, batch_size: int = 16) -> tuple[TensorLoader, TensorLoader]:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(3, (items,), generator=generator)
     features = torch.randn(items, 20, generator=generator)
     features[:, :3] += 4 * nn.functional.one_hot(labels)
+    train, valid = (
+        TensorLoader(features, labels, batch_size=batch_size, seed=3, train=train) for train in (True, False)
+    )
+    return train, valid
+
+
+def small_trainer(**settings) -> Trainer:
     model = Perceptron()
-    shared = {"batch_size": batch_size, "seed": 3}
-    train = TensorLoader(features, labels, train=True, **shared)
-    valid = TensorLoader(features, labels, train=False, **shared)
-    return default(model, adam(model, lr=0.01), train, valid, 3, 3, device="cpu", **settings)
+    return default(model, adam(model, lr=0.01), 3, 3, device="cpu", **settings)
 
 
-def fit(trainer: Trainer, *phases: Phase) -> None:
+def fit(trainer: Trainer, *phases: Phase, items: int = 100, batch_size: int = 16) -> None:
+    train, valid = small_loaders(items, batch_size)
     for phase in phases[trainer.state.phase :]:
-        trainer.fit(phase, one_cycle([0.03, 0.03], phase.epochs))
+        trainer.fit(phase, one_cycle([0.03, 0.03], phase.epochs), train, valid)
+
+
+def accuracy(trainer: Trainer) -> float:
+    return trainer.evaluate(small_loaders()[1]).metrics["valid_accuracy"]
+
+
+def first_batch(batch_size: int = 16) -> Batch:
+    return next(small_loaders(batch_size=batch_size)[0].stream(0, 0, 1))
 
 
 def weights(trainer: Trainer) -> list[torch.Tensor]:
@@ -70,11 +84,11 @@ PHASES = (Phase("head", 1, trains=1), Phase("all", 2))
 
 def test_two_trainings_give_the_same_bits_and_learn():
     first, second = small_trainer(), small_trainer()
-    before = first.evaluate().metrics
+    before = accuracy(first)
     fit(first, *PHASES)
     fit(second, *PHASES)
     assert equal(weights(first), weights(second))
-    assert first.evaluate().metrics["valid_accuracy"] > before["valid_accuracy"] + 0.2
+    assert accuracy(first) > before + 0.2
     assert (first.state.step, first.state.epochs, first.state.phase) == (18, 3, 2)
 
 
@@ -108,9 +122,9 @@ def test_a_batch_cut_into_pieces_gives_the_gradient_of_the_whole():
     for batch_size in (16, 15):  # pieces of equal and of unequal size
         gradients = []
         for accumulate in (1, 4):
-            trainer = small_trainer(batch_size=batch_size, accumulate=accumulate)
+            trainer = small_trainer(accumulate=accumulate)
             trainer.model.eval()  # batch norm and dropout would make the pieces differ
-            trainer.backward(next(trainer.train.stream(0, 0, 1)))
+            trainer.backward(first_batch(batch_size))
             gradients.append(trainer.model.head.weight.grad)
         assert torch.allclose(*gradients, atol=1e-6)
 
@@ -140,11 +154,12 @@ def total_norm(model: nn.Module) -> float:
 
 def test_label_smoothing_acts_on_training_alone():
     plain, smooth = small_trainer(), small_trainer(label_smoothing=0.3)
-    batch = next(plain.train.stream(0, 0, 1))
+    batch = first_batch()
     plain.model.eval()
     smooth.model.eval()
     assert plain.loss(batch) != smooth.loss(batch)
-    assert plain.evaluate().metrics == smooth.evaluate().metrics
+    valid = small_loaders()[1]
+    assert plain.evaluate(valid).metrics == smooth.evaluate(valid).metrics
 
 
 @pytest.mark.parametrize("name", ["cuda:63", "gpu", "tpu"])
@@ -153,7 +168,7 @@ def test_a_missing_device_is_named(name):
         pick_device(name)
 
 
-def test_images_train_to_the_same_bits_on_any_number_of_workers(config_of, colour_folders):
+def test_images_train_to_the_same_bits_on_any_number_of_workers(config_of, colour_folders, tmp_path):
     results = []
     for workers in (0, 2, 4):
         config = config_of(
@@ -166,10 +181,8 @@ def test_images_train_to_the_same_bits_on_any_number_of_workers(config_of, colou
             f"num_workers={workers}",
         )
         run = assemble(config)
-        with interrupt.listen():
-            for phase in run.phases:
-                run.trainer.fit(phase, build(config.sched, run.peaks, phase.epochs))
-        run.trainer.close()
+        fit_phases(run, RunFolder(tmp_path, "test"), [])
+        run.feed.close()
         results.append(weights(run.trainer))
         assert run.trainer.state.step == 10
     assert equal(results[0], results[1])

@@ -182,3 +182,21 @@ def test_digits_are_those_of_scikit_learn():
         assert (images.pixels == np.rint(reference.images[images.rows] * 255 / 16)).all()
         assert (images.labels == reference.target[images.rows]).all()
     assert sorted([*data.train.rows, *data.valid.rows]) == list(range(1797))
+
+
+def test_some_of_the_digits_are_classes_of_their_own():
+    every, some = digits(), digits(classes=[7, 5])
+    assert some.classes == ("5", "7")
+    for part in ("train", "valid"):
+        whole, chosen = getattr(every, part), getattr(some, part)
+        assert len(chosen) == np.isin(whole.labels, [5, 7]).sum()
+    five = datasets.load_digits().images[datasets.load_digits().target == 5]
+    found = np.concatenate([part.pixels[part.labels == 0] for part in (some.train, some.valid)])
+    assert sorted(map(bytes, found)) == sorted(map(bytes, np.round(five * 255 / 16).astype(np.uint8)))
+    assert digits(classes=[5, 7]).fingerprint == some.fingerprint != digits(classes=[5, 6]).fingerprint
+
+
+@pytest.mark.parametrize("classes", [[], [10], [-1], ["5"]])
+def test_digits_that_there_are_not_are_refused(classes):
+    with pytest.raises(UserError, match="classes must be a list"):
+        digits(classes=classes)

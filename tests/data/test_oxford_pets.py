@@ -1,18 +1,14 @@
-import hashlib
-import io
 import os
 import shutil
 import socket
-import tarfile
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from expkit.data import pets
+from expkit.data import oxford_pets, pets
+from expkit.data.fetch import Archive
 from expkit.errors import UserError
 
 
@@ -119,23 +115,16 @@ def test_without_download_the_missing_files_are_named(tmp_path):
 
 
 @pytest.fixture
-def official_address(monkeypatch):
-    """Point torchvision's own download at another server."""
-    from torchvision.datasets import OxfordIIITPet
-
-    def use(*resources: tuple[str, str]) -> None:
-        monkeypatch.setattr(OxfordIIITPet, "_RESOURCES", resources)
-
-    return use
+def official(monkeypatch):
+    """Let the data set come from elsewhere."""
+    return lambda *archives: monkeypatch.setattr(oxford_pets, "ARCHIVES", archives)
 
 
-def test_offline_one_line_says_what_to_fetch_and_where_to_put_it(tmp_path, official_address):
+def test_offline_one_line_says_what_to_fetch_and_where_to_put_it(tmp_path, official):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    official_address(
-        (f"http://127.0.0.1:{port}/images.tar.gz", ""), (f"http://127.0.0.1:{port}/annotations.tar.gz", "")
-    )
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    official(*(Archive(f"{address}/{part}.tar.gz", "", part) for part in ("images", "annotations")))
     with pytest.raises(UserError) as raised:
         pets(root=str(tmp_path / "none"))
     message = str(raised.value)
@@ -145,39 +134,13 @@ def test_offline_one_line_says_what_to_fetch_and_where_to_put_it(tmp_path, offic
     assert "refused" in message
 
 
-def packed(root: str, part: str) -> bytes:
-    """A part of the data set as the official archive has it."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w:gz") as archive:
-        archive.add(f"{root}/{part}", part)
-    return data.getvalue()
-
-
-def test_the_data_set_is_fetched_where_the_root_lacks_it(tmp_path, layout, official_address):
-    (tmp_path / "www").mkdir()
-    source, resources = layout("source"), []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(tmp_path / "www")))
-    for part in ("images", "annotations"):
-        content = packed(source, part)
-        (tmp_path / "www" / f"{part}.tar.gz").write_bytes(content)
-        address = f"http://127.0.0.1:{server.server_port}/{part}.tar.gz"
-        resources.append((address, hashlib.md5(content, usedforsecurity=False).hexdigest()))
-    official_address(*resources)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        data = pets(root=str(tmp_path / "fetched"))
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def test_the_data_set_is_fetched_where_the_root_lacks_it(tmp_path, layout, official, publish):
+    source = Path(layout("source"))
+    official(publish(source / "images"), publish(source / "annotations"))
+    data = pets(root=str(tmp_path / "fetched"))
     assert data.classes == ("Manx", "saint_bernard")
     assert (len(data.train), len(data.valid)) == (6, 4)
-    with Image.open(f"{source}/images/Manx_1.jpg") as image:
+    with Image.open(source / "images/Manx_1.jpg") as image:
         assert (np.asarray(data.train.read(0)) == np.asarray(image)).all()
+    official()
     assert pets(root=str(tmp_path / "fetched")).fingerprint == data.fingerprint, "found without the server now"
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Requests are no news in a test."""

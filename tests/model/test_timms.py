@@ -59,7 +59,7 @@ def test_a_file_of_timm_fills_the_body(tmp_path):
     [
         ({"name": "convnext_tny"}, "nearest are convnext_tiny"),
         ({"name": "resnet18.zz"}, "no weights 'zz' of resnet18; it has a1_in1k"),
-        ({"name": "test_vit", "weights": "pretraned"}, "null, 'pretrained' or a file"),
+        ({"name": "test_vit", "weights": "pretraned"}, "null, 'pretrained', a file or a run"),
     ],
 )
 def test_unknown_names_are_answered_with_known_ones(options, message):

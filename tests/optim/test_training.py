@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from expkit.run import assemble, build
+from expkit.run import assemble
+from expkit.run_folder import RunFolder
+from expkit.task.training import fit_phases
 from tests.conftest import ROOT
 
 OPTIMIZERS = sorted(path.stem for path in Path(ROOT, "conf", "optim").glob("*.yaml"))
@@ -12,10 +14,10 @@ CHOICES = {"torch": ["optim.name=NAdam", "optim.lr=0.003"], "sgd": ["optim.lr=0.
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_digits_are_learnt(config_of, name):
+def test_digits_are_learnt(config_of, name, tmp_path):
     config = config_of("data=digits", "image_size=16", "epochs=3", f"optim={name}", *CHOICES.get(name, []))
     run = assemble(config)
-    assert run.trainer.evaluate().metrics["valid_accuracy"] < 0.3
-    (phase,) = run.phases
-    run.trainer.fit(phase, build(config.sched, run.peaks, phase.epochs))
-    assert run.trainer.evaluate().metrics["valid_accuracy"] > 0.6
+    _, valid = run.feed.batches(run.recipe.phases[0])
+    assert run.trainer.evaluate(valid).metrics["valid_accuracy"] < 0.3
+    fit_phases(run, RunFolder(tmp_path, "test"), [])
+    assert run.trainer.evaluate(valid).metrics["valid_accuracy"] > 0.6

@@ -1,0 +1,169 @@
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from expkit.data.fetch import Archive, FetchError, fetch
+from tests.data.conftest import offer
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A data set of a thousand small files."""
+    for number in range(1000):
+        path = tmp_path / "set" / f"class{number % 10}" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"image {number} " * 20)
+    return tmp_path / "set"
+
+
+def seen(root):
+    """What a person sees in a folder."""
+    return sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+
+
+def same(one, other):
+    files = sorted(path.relative_to(one) for path in one.rglob("*.txt"))
+    assert files == sorted(path.relative_to(other) for path in other.rglob("*.txt"))
+    return all((one / file).read_text() == (other / file).read_text() for file in files)
+
+
+def test_a_folder_is_fetched_once_and_nothing_else_stays(tree, publish, tmp_path):
+    archive, root = publish(tree), tmp_path / "data"
+    fetch(archive, root)
+    assert same(root / "set", tree)
+    assert os.listdir(root) in (["set", ".fetch.lock"], [".fetch.lock", "set"])
+    (tmp_path / "www" / "set.tgz").unlink()
+    fetch(archive, root)
+
+
+def test_several_at_once_fetch_once(tree, publish, tmp_path):
+    archive, root = publish(tree), tmp_path / "data"
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: fetch(archive, root), range(3)))
+    assert same(root / "set", tree)
+
+
+def test_an_archive_that_lies_there_needs_no_connection(tree, publish, tmp_path):
+    archive, root = publish(tree), tmp_path / "data"
+    root.mkdir()
+    (tmp_path / "www" / "set.tgz").rename(root / "set.tgz")
+    fetch(archive, root)
+    assert same(root / "set", tree)
+    assert seen(root) == ["set", "set.tgz"], "it is the user's own"
+
+
+def test_another_checksum_is_refused_and_nothing_is_unpacked(tree, publish, tmp_path):
+    archive = replace(publish(tree), md5="0" * 32)
+    with pytest.raises(FetchError, match="corrupted"):
+        fetch(archive, tmp_path / "data")
+    assert os.listdir(tmp_path / "data") == [".fetch.lock"]
+
+
+def member(name, **facts):
+    """An entry of an archive, with its content."""
+    info = tarfile.TarInfo(name)
+    for key, value in facts.items():
+        setattr(info, key, value)
+    info.size = 4 if info.isreg() else 0
+    return info, io.BytesIO(b"evil")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        member("../outside.txt"),
+        member("set/../../outside.txt"),
+        member("set/link", type=tarfile.SYMTYPE, linkname="../../../outside.txt"),
+        member("set/link", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+        member("set/pipe", type=tarfile.FIFOTYPE),
+    ],
+    ids=["parent", "parent from below", "link", "absolute link", "pipe"],
+)
+def test_an_archive_that_reaches_outside_is_refused(entry, server, tmp_path):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as tar:
+        tar.addfile(*member("set/good.txt"))
+        tar.addfile(*entry)
+    archive = offer(server, tmp_path, "set", data.getvalue())
+    with pytest.raises(FetchError, match=r"Outside|AbsoluteLink|SpecialFile"):
+        fetch(archive, tmp_path / "data")
+    assert os.listdir(tmp_path / "data") == [".fetch.lock"]
+    assert not list(tmp_path.rglob("outside.txt"))
+
+
+def test_an_archive_of_something_else_is_refused(tree, publish, tmp_path):
+    with pytest.raises(FetchError, match="other"):
+        fetch(replace(publish(tree), folder="other"), tmp_path / "data")
+    assert seen(tmp_path / "data") == []
+
+
+@pytest.fixture
+def stalling():
+    """A server that promises a megabyte, sends half and falls silent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        done = threading.Event()
+
+        def answer(connection):
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 500000)
+                done.wait()
+
+        def serve():
+            while not done.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=answer, args=(connection,)).start()
+
+        threading.Thread(target=serve).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        done.set()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def killed_while(archive, root, condition):
+    """Fetch in another process and kill that where `condition` holds; whether it came to that."""
+    code = f"from pathlib import Path; from expkit.data.fetch import *; fetch({archive!r}, Path({str(root)!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not condition():
+        assert time.monotonic() < deadline
+    process.send_signal(signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
+def test_a_download_that_is_killed_leaves_nothing_that_looks_whole(stalling, tree, publish, tmp_path):
+    root = tmp_path / "data"
+    part = root / ".set.partial" / "set.tgz"
+    archive = Archive(f"{stalling}/set.tgz", "0" * 32, "set")
+    assert killed_while(archive, root, lambda: part.exists() and part.stat().st_size > 0)
+    assert seen(root) == []
+    fetch(publish(tree), root)
+    assert same(root / "set", tree)
+
+
+def test_unpacking_that_is_killed_leaves_nothing_that_looks_whole(tree, publish, tmp_path):
+    archive, root = publish(tree), tmp_path / "data"
+    if killed_while(archive, root, (root / ".set.partial" / "unpacked" / "set" / "class1").exists):
+        assert seen(root) in ([], ["set"])
+    fetch(archive, root)  # takes what is there as whole
+    assert same(root / "set", tree)
+    assert sorted(os.listdir(root)) == [".fetch.lock", "set"]
+
+
+def test_a_folder_that_cannot_be_written_is_a_reason(tree, publish, tmp_path):
+    (tmp_path / "data").touch()
+    with pytest.raises(FetchError, match="FileExistsError"):
+        fetch(publish(tree), tmp_path / "data")

@@ -1,0 +1,90 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import setup_globals
+from hydra.types import HydraContext, RunMode
+from optuna.trial import FrozenTrial
+
+from expkit.config import Config
+from expkit.sweep.sweeper import prepare, run_sweep
+from expkit.sweep.trial import Sweep
+
+ROOT = Path(__file__).parents[2]
+TINY = (
+    "+experiment=digits",
+    "data.classes=[0,1,2]",
+    "image_size=16",
+    "epochs=2",
+    "transfer=frozen_precompute",
+    "tracking=none",
+)
+"""A run of a tenth of a second once its features are in the cache."""
+
+
+@pytest.fixture(autouse=True, scope="package")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One cache of features for all sweeps, and one thread a process."""
+    before = dict(os.environ)
+    os.environ |= {"EXPKIT_CACHE": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1"}
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a sweep leaves its outputs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def prepared() -> Iterator[Callable[..., tuple[Sweep, Config]]]:
+    """The sweep of a command line, in this process."""
+    GlobalHydra.instance().clear()
+    setup_globals()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+
+        def make(*overrides: str) -> tuple[Sweep, Config]:
+            config = loader.load_configuration("config", [*TINY, *overrides], RunMode.MULTIRUN)
+            context = HydraContext(config_loader=loader, callbacks=Callbacks())
+            return prepare(context, config, list(config.hydra.overrides.task))
+
+        yield make
+
+
+@pytest.fixture
+def swept(prepared: Callable[..., tuple[Sweep, Config]]) -> Callable[..., Sweep]:
+    """Run the sweep of a command line in this process."""
+
+    def run(*overrides: str) -> Sweep:
+        sweep, base = prepared("hydra/sweeper=expkit", *overrides)
+        run_sweep(sweep, base)
+        return sweep
+
+    return run
+
+
+def trials_of(sweep: Sweep) -> list[FrozenTrial]:
+    return optuna.load_study(study_name=sweep.settings.study_name, storage=sweep.storage).trials
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "expkit", "-m", *TINY, *arguments]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def expkit(*arguments: str, cwd: Path) -> tuple[int, str, str]:
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err

@@ -1,0 +1,163 @@
+"""Several workers on one study, and what becomes of it where some are stopped or killed: real processes."""
+
+import importlib.util
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from expkit.sweep.study import AGAIN, DIED, INTERRUPTED, WORKER, count, is_lost
+from tests.sweep.conftest import expkit, start
+
+LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
+SWEEP = ("hydra/sweeper=expkit", LR, "hydra.sweeper.pruner=none")
+
+
+def trials_in(cwd: Path) -> list[FrozenTrial]:
+    (database,) = cwd.glob("outputs/digits/*/study.db")
+    return optuna.load_study(study_name="digits-search", storage=f"sqlite:///{database}").trials
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def begun(cwd: Path, number: int) -> Callable[[], bool]:
+    """Whether a trial trains."""
+    return lambda: any(cwd.glob(f"outputs/digits/*/{number}/traces.bin"))
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
+
+
+def check_complete(cwd: Path, n_trials: int) -> list[FrozenTrial]:
+    """Exactly `n_trials` trials finished, each with its own number, params and folder; gives all."""
+    trials = trials_in(cwd)
+    counted = count(trials)
+    assert (counted.complete, counted.failed, counted.running, counted.waiting) == (n_trials, 0, 0, 0)
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    kept = [trial for trial in trials if not is_lost(trial)]
+    assert len({str(trial.params) for trial in kept}) == n_trials
+    for trial in kept:
+        assert (cwd / "outputs/digits/sweep_digits-search" / str(trial.number) / "result.json").exists()
+        for earlier in trial.user_attrs.get(AGAIN, ()):
+            assert trials[earlier].params.items() <= trial.params.items()
+    return trials
+
+
+def test_two_workers_share_a_study_without_losing_doubling_or_failing_a_trial(directory):
+    status, out, err = expkit(*SWEEP, "hydra.sweeper.n_trials=24", "hydra.sweeper.n_jobs=2", "epochs=1", cwd=directory)
+    assert status == 0, err
+    assert "locked" not in err
+    trials = check_complete(directory, 24)
+    assert len(trials) == 24
+    assert len({trial.user_attrs[WORKER]["lock"] for trial in trials}) == 2
+    assert "the best of 24" in out
+
+
+def test_a_killed_workers_trial_is_run_again_by_the_others(directory):
+    process = start(*SWEEP, "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2", "epochs=40", cwd=directory)
+    wait_until(begun(directory, 1), process)
+    workers_of(process)[0].kill()
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    trials = check_complete(directory, 6)
+    (lost,) = [trial for trial in trials if is_lost(trial)]
+    (again,) = [trial for trial in trials if trial.user_attrs.get(AGAIN) == [lost.number]]
+    assert again.params == lost.params
+    assert again.user_attrs[DIED] == 1
+    assert again.system_attrs["retry_history"] == [lost.number]
+    assert f"trial {lost.number}: lost with its worker, runs again" in out
+
+
+def test_a_killed_driver_takes_its_workers_along_and_the_same_command_goes_on(directory):
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2", "epochs=40")
+    process = start(*arguments, cwd=directory)
+    wait_until(begun(directory, 1), process)
+    workers = workers_of(process)
+    process.kill()
+    process.communicate()
+    psutil.wait_procs(workers, timeout=60)
+    assert not any(worker.is_running() for worker in workers)
+    assert count(trials_in(directory)).finished < 5
+    status, out, err = expkit(*arguments, cwd=directory)
+    assert status == 0, err
+    assert "going on with the study digits-search" in out
+    check_complete(directory, 5)
+
+
+def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(directory):
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.heartbeat=1", "epochs=60")
+    process = start(*arguments, cwd=directory)
+    wait_until(begun(directory, 1), process)
+    sleeper = workers_of(process)[0]
+    sleeper.suspend()
+    wait_until(lambda: any(map(is_lost, trials_in(directory))), process)
+    sleeper.resume()
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    check_complete(directory, 4)
+
+
+def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
+    draw = random.Random(0)
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2", "epochs=10")
+    for _ in range(3):
+        process = start(*arguments, cwd=directory)
+        deadline = time.monotonic() + draw.uniform(4, 12)
+        while time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        if process.poll() is None:
+            victims = [psutil.Process(process.pid), *workers_of(process)]
+            for victim in draw.sample(victims, draw.randint(1, len(victims))):
+                victim.kill()
+        process.communicate(timeout=200)
+    while process.returncode != 0:
+        process = start(*arguments, cwd=directory)
+        process.communicate(timeout=200)
+    check_complete(directory, 10)
+
+
+@pytest.mark.parametrize(("number", "status", "jobs"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])
+def test_a_signal_ends_workers_after_the_step_in_hand(directory, number, status, jobs):
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=3", f"hydra.sweeper.n_jobs={jobs}", "epochs=100")
+    process = start(*arguments, cwd=directory)
+    wait_until(begun(directory, jobs - 1), process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    assert "stopped: " in err
+    assert "trials have finished; run the same command again to go on" in err
+    assert "Traceback" not in err
+    stopped = [trial for trial in trials_in(directory) if INTERRUPTED in trial.user_attrs]
+    assert stopped
+    for trial in stopped:
+        own = directory / "outputs/digits/sweep_digits-search" / str(trial.number)
+        assert "stopped after step" in (own / "expkit.log").read_text()
+        assert trial.state == TrialState.FAIL
+    if jobs == 1:
+        assert expkit(*arguments, cwd=directory)[0] == 0
+        check_complete(directory, 3)
+
+
+def test_workers_start_through_the_joblib_launcher(directory):
+    if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
+        pytest.skip("hydra-joblib-launcher is not installed")
+    arguments = (*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2", "epochs=1")
+    status, _, err = expkit(*arguments, "hydra.sweeper.n_trials=8", cwd=directory)
+    assert status == 0, err
+    trials = check_complete(directory, 8)
+    assert len({trial.user_attrs[WORKER]["lock"] for trial in trials}) == 2
