@@ -45,12 +45,12 @@ def expkit(epochs: int) -> float:
     model.layer_groups = [LayerGroup("head", (model[0],))]
     train = TensorLoader(features, labels, batch_size=BATCH, seed=0, train=True)
     valid = TensorLoader(features[:BATCH], labels[:BATCH], batch_size=BATCH, seed=0, train=False)
-    loop = trainer.default(model, optim.adam(model, lr=LR), train, valid, CLASSES, 0, precision="fp32")
+    loop = trainer.default(model, optim.adam(model, lr=LR), CLASSES, 0, precision="fp32")
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         with closing(Recorder(RunFolder(Path(folder), "loop_overhead"), epochs * train.batches)) as recorder:
             loop.observe([recorder])
-            loop.fit(Phase("train", epochs), sched.one_cycle([LR], epochs))
+            loop.fit(Phase("train", epochs), sched.one_cycle([LR], epochs), train, valid)
         return time.perf_counter() - start
 
 
