@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -39,8 +40,15 @@ def begun(cwd: Path, number: int) -> Callable[[], bool]:
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children()
-    return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
+    """The workers of a driver that live."""
+    return [child for child in psutil.Process(process.pid).children() if is_worker(child)]
+
+
+def is_worker(child: psutil.Process) -> bool:
+    try:
+        return any("spawn_main" in word for word in child.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it ended meanwhile
+        return False
 
 
 def check_complete(cwd: Path, n_trials: int) -> list[FrozenTrial]:
@@ -123,7 +131,8 @@ def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
         if process.poll() is None:
             victims = [psutil.Process(process.pid), *workers_of(process)]
             for victim in draw.sample(victims, draw.randint(1, len(victims))):
-                victim.kill()
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
         process.communicate(timeout=200)
     while process.returncode != 0:
         process = start(*arguments, cwd=directory)
