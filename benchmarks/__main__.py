@@ -10,7 +10,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-NAMES = ["startup", "digits", "loop_overhead", "image_training", "optimizer_step", "listing"]
+NAMES = [
+    "startup", "digits", "loop_overhead", "image_training", "optimizer_step", "listing",
+    "frozen", "frozen_accuracy", "sweep",
+]  # fmt: skip
 
 
 def main() -> None:

@@ -20,6 +20,8 @@ POINTS = 2000
 """More points than a plot has pixels are not drawn."""
 NAMED_CLASSES = 60
 """With more classes their names are too small to read, and left out."""
+CHARACTER = 0.08
+"""Inches that a character of a tick's label takes at most."""
 
 
 def read_traces(folder: RunFolder) -> dict[str, Values]:
@@ -41,8 +43,7 @@ def draw_losses(
     `starts` says after how many epochs each phase begins.
     """
     epochs = np.arange(1, len(history) + 1)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    losses, metrics = figure.subplots(1, 2)
+    figure, (losses, metrics) = panels(1, 2, 4.2, 3.0)
     losses.plot((traces["step"] + 1) / epoch_steps, traces["train_loss_smoothed"], label="training (smoothed)")
     losses.plot(epochs, [epoch["valid_loss"] for epoch in history], "o-", label="validation")
     losses.set(xlabel="epoch", ylabel="loss", title="Loss")
@@ -70,9 +71,8 @@ def draw_schedule(
     phase begins; `unit` is that of both and of `steps`.
     """
     names = list(dict.fromkeys(map(hyper_of, hypers)))
-    rows = -(-len(names) // 2)
-    figure = Figure(figsize=(10, 2.4 * rows), layout="constrained")
-    for axes, name in zip(figure.subplots(rows, 2, squeeze=False).flat, names, strict=False):
+    figure, grid = panels(-(-len(names) // 2), 2, 4.2, 1.5)
+    for axes, name in zip(grid, names, strict=False):
         curves = [hypers[name]] if name in hypers else [hypers[f"{name}_{number}"] for number in range(len(groups))]
         alike = all(np.array_equal(curve, curves[0]) for curve in curves)
         for curve, group in zip(curves[: 1 if alike else None], groups, strict=False):
@@ -82,9 +82,31 @@ def draw_schedule(
         mark_phases(axes, starts)
         if not alike:
             axes.legend(fontsize="small")
-    for axes in figure.axes[len(names) :]:
+    for axes in grid[len(names) :]:
         axes.remove()
     save(figure, path)
+
+
+def panels(
+    rows: int, columns: int, width: float, height: float, *, left: float = 0.85, bottom: float = 0.55, top: float = 0.35
+) -> tuple[Figure, list[Axes]]:
+    """A figure of axes of `width` x `height` inches, each with so much room for its labels.
+
+    matplotlib's own layouts draw everything once more to measure it, which takes as long as the picture itself.
+    """
+    right = 0.2
+    across, down = columns * (left + width) + right, rows * (top + height + bottom)
+    figure = Figure(figsize=(across, down))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(
+        left=left / across,
+        right=1 - right / across,
+        bottom=bottom / down,
+        top=1 - top / down,
+        wspace=left / width,
+        hspace=(bottom + top) / height,
+    )
+    return figure, list(grid.flat)
 
 
 def mark_phases(axes: Axes, starts: Mapping[str, float]) -> None:
@@ -112,12 +134,13 @@ def draw_confusion(folder: RunFolder, classes: Sequence[str]) -> None:
     labels, taken_for = (np.array([number[name] for name in column.to_pylist()]) for column in predictions)
     counts = confusion_matrix(labels, taken_for, len(classes))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(4 + 0.22 * len(classes), 16)
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
+    named = len(classes) <= NAMED_CLASSES
+    side = min(3 + 0.2 * len(classes), 13)
+    room = 0.6 + (CHARACTER * max(map(len, classes)) if named else 0.2)
+    figure, (axes,) = panels(1, 1, side, side, left=room, bottom=room)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="prediction", ylabel="label", title="Validation images, best epoch")
-    if len(classes) <= NAMED_CLASSES:
+    if named:
         axes.set_xticks(range(len(classes)), classes, rotation=90, parse_math=False)
         axes.set_yticks(range(len(classes)), classes, parse_math=False)
         for row, column in np.argwhere(counts > 0):
@@ -130,14 +153,13 @@ def draw_top_losses(folder: RunFolder, images: Images, count: int = 12) -> None:
     """plots/top_losses.png: the validation images that the best epoch's model got most wrong."""
     predictions = pq.read_table(folder.predictions, columns=["label", "prediction", "confidence", "loss"])
     worst = np.argsort(-predictions["loss"].to_numpy(), kind="stable")[:count]
-    figure = Figure(figsize=(12, 2.9 * -(-len(worst) // 4)), layout="constrained")
-    grid = figure.subplots(-(-len(worst) // 4), 4, squeeze=False).flat
+    figure, grid = panels(-(-len(worst) // 4), 4, 2.7, 2.2, left=0.2, bottom=0.1, top=0.5)
     for axes, index in zip(grid, worst.tolist(), strict=False):
         row = predictions.slice(index, 1).to_pylist()[0]
         axes.imshow(images.read(index, 256))
         verdict = "right" if row["label"] == row["prediction"] else f"taken for {row['prediction']}"
         axes.set_title(f"{row['label']}\n{verdict}, {row['confidence']:.0%}", fontsize=9, parse_math=False)
-    for axes in figure.axes:
+    for axes in grid:
         axes.axis("off")
     save(figure, folder.plots / "top_losses.png")
 
@@ -145,4 +167,4 @@ def draw_top_losses(folder: RunFolder, images: Images, count: int = 12) -> None:
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, pil_kwargs={"compress_level": 1})  # a quarter larger, in a third of the time

@@ -1,5 +1,10 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+# Test files run in two processes side by side. Of more threads than cores, some would wait for others at every barrier.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest

@@ -92,7 +92,7 @@ def test_a_killed_workers_trial_is_run_again_by_the_others(directory):
 
 
 def test_a_killed_driver_takes_its_workers_along_and_the_same_command_goes_on(directory):
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=2", "epochs=40")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "epochs=40")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, 1), process)
     workers = workers_of(process)
@@ -100,11 +100,11 @@ def test_a_killed_driver_takes_its_workers_along_and_the_same_command_goes_on(di
     process.communicate()
     psutil.wait_procs(workers, timeout=60)
     assert not any(worker.is_running() for worker in workers)
-    assert count(trials_in(directory)).finished < 5
+    assert count(trials_in(directory)).finished < 4
     status, out, err = expkit(*arguments, cwd=directory)
     assert status == 0, err
     assert "going on with the study digits-search" in out
-    check_complete(directory, 5)
+    check_complete(directory, 4)
 
 
 def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(directory):
@@ -142,7 +142,7 @@ def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
 
 @pytest.mark.parametrize(("number", "status", "jobs"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])
 def test_a_signal_ends_workers_after_the_step_in_hand(directory, number, status, jobs):
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=3", f"hydra.sweeper.n_jobs={jobs}", "epochs=100")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=2", f"hydra.sweeper.n_jobs={jobs}", "epochs=80")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, jobs - 1), process)
     process.send_signal(number)
@@ -159,7 +159,7 @@ def test_a_signal_ends_workers_after_the_step_in_hand(directory, number, status,
         assert trial.state == TrialState.FAIL
     if jobs == 1:
         assert expkit(*arguments, cwd=directory)[0] == 0
-        check_complete(directory, 3)
+        check_complete(directory, 2)
 
 
 def test_workers_start_through_the_joblib_launcher(directory):
