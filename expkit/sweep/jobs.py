@@ -47,15 +47,6 @@ def hide(text: str) -> str:
     return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
 
 
-def compose(context: HydraContext, config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
-    """What a job with these overrides is composed of, and its choice of each config group."""
-    composed = context.config_loader.load_sweep_config(config, list(overrides))
-    choices = dict(composed.hydra.runtime.choices)
-    with open_dict(composed):
-        del composed["hydra"]
-    return composed, choices
-
-
 def conditional(conditions: str | None, params: Mapping[str, Any]) -> Sequence[Param | str]:
     """What the user's function adds to a trial with these params.
 

@@ -11,7 +11,8 @@ from omegaconf.errors import OmegaConfBaseException
 from expkit.composed import explain, plain
 from expkit.config import Config
 from expkit.errors import UserError
-from expkit.sweep.jobs import compose, conditional, plain_value
+from expkit.sweep.composing import Composer
+from expkit.sweep.jobs import conditional, plain_value
 from expkit.sweep.settings import Settings
 from expkit.sweep.space import Around, Choice, Param, Search, Space, Value
 
@@ -36,7 +37,8 @@ def check_sweep(context: HydraContext, config: DictConfig, settings: Settings, s
     for param in search.params:
         if param.key.split(".")[0].split("/")[0].split("@")[0] in OUTSIDE:
             raise UserError(f"{param.key} cannot be searched: the trials of a study share it")
-    base = plain(compose(context, config, search.fixed)[0])
+    composer = Composer(context, config)
+    base = plain(composer.job(search.fixed)[0])
     if base.task["_target_"] != "expkit.task.train":
         raise UserError("a sweep trains each trial: leave out task=..., or leave out +sweeps and -m")
     expected = DIRECTIONS[base.objective["mode"]]
@@ -46,11 +48,11 @@ def check_sweep(context: HydraContext, config: DictConfig, settings: Settings, s
             f"{base.objective['metric']}; got {settings.direction}"
         )
     for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
-        check_point(context, config, settings, search, number)
+        check_point(composer, settings, search, number)
     return base
 
 
-def check_point(context: HydraContext, config: DictConfig, settings: Settings, search: Search, number: int) -> None:
+def check_point(composer: Composer, settings: Settings, search: Search, number: int) -> None:
     """Compose the trial that has the `number`-th value of each param. Raises UserError that says which trial it is."""
     drawn = [(param, pick(param.space, number)) for param in search.params]
     overrides = [param.override(value) for param, value in drawn]
@@ -58,7 +60,7 @@ def check_point(context: HydraContext, config: DictConfig, settings: Settings, s
         values = {param.key: plain_value(param.space, value) for param, value in drawn}
         added = conditional(settings.conditions, values)
         overrides += [one.override(pick(one.space, number)) if isinstance(one, Param) else one for one in added]
-        plain(compose(context, config, [*search.fixed, *overrides])[0])
+        plain(composer.job([*search.fixed, *overrides])[0])
     except (UserError, HydraException, OmegaConfBaseException) as error:
         raise UserError(f"a trial with {' '.join(overrides)} cannot run: {explain(error)}") from None
 

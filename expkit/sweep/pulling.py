@@ -19,6 +19,7 @@ from expkit.errors import UserError
 from expkit.feed import Kept
 from expkit.interrupt import Interrupted
 from expkit.run import epochs_of
+from expkit.sweep.composing import Composer
 from expkit.sweep.grammar import first_line
 from expkit.sweep.jobs import Sweep
 from expkit.sweep.samplers import make_pruner, make_sampler
@@ -64,6 +65,7 @@ class Pulling:
         sampler = make_sampler(settings, sweep.search)
         pruner = make_pruner(settings, epochs_of(self.config))
         self.study = join_study(self.store, settings.study_name, sampler, pruner)
+        self.composer = Composer(sweep.context, sweep.config)
         self.kept = Kept()
         self.lr: float | None = None
         self.number = -1
@@ -129,7 +131,7 @@ class Pulling:
         self.store.storage.record_heartbeat(id_of(self.store, self.study, self.number))
         self.store.lock.release()
         try:
-            return run_trial(self.sweep, trial, self.lr, self.kept, self.stop)
+            return run_trial(self.sweep, trial, self.lr, self.composer, self.kept, self.stop)
         except (optuna.TrialPruned, UpdateFinishedTrialError):
             raise
         except Interrupted as stop:

@@ -15,7 +15,8 @@ from rich.console import Console
 from expkit.composed import plain
 from expkit.config import GROUPS, Config
 from expkit.run_folder import RunFolder, write_whole
-from expkit.sweep.jobs import Sweep, compose
+from expkit.sweep.composing import Composer
+from expkit.sweep.jobs import Sweep
 from expkit.sweep.line import best_so_far, short, value_of
 from expkit.sweep.pictures import draw_pictures
 from expkit.sweep.study import FAILED, WORKER, count, is_lost
@@ -86,12 +87,14 @@ def reproduce(folder: Path, best: FrozenTrial) -> str:
 def write_metrics(folder: RunFolder, study: optuna.Study, trials: list[FrozenTrial], metric: str) -> None:
     """The objective and the best so far, by trial, as metrics of the study."""
     lines = []
-    for index, trial in enumerate(trials):
+    better = min if study.direction == optuna.study.StudyDirection.MINIMIZE else max
+    best: float | None = None
+    for trial in trials:
         if trial.state == TrialState.COMPLETE and trial.datetime_complete is not None:
-            best = best_so_far(study, trials[: index + 1])
-            assert best is not None
+            own = value_of(trial)
+            best = own if best is None else better(best, own)
             time = int(trial.datetime_complete.timestamp() * 1000)
-            for name, value in ((metric, value_of(trial)), (f"best_{metric}", value_of(best))):
+            for name, value in ((metric, own), (f"best_{metric}", best)):
                 lines.append(json.dumps({"name": name, "value": value, "step": trial.number, "timestamp": time}) + "\n")
     write_whole(folder.metrics, lambda path: path.write_text("".join(lines), encoding="utf-8"))
 
@@ -111,7 +114,7 @@ def description(study: optuna.Study, trials: list[FrozenTrial], metric: str) -> 
 
 def best_experiment(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> str:
     """The best trial as an experiment: the choice of each group, and every value as it was."""
-    composed, choices = compose(sweep.context, sweep.config, best.user_attrs[OVERRIDES])
+    composed, choices = Composer(sweep.context, sweep.config).job(best.user_attrs[OVERRIDES])
     config = {key: value for key, value in asdict(plain(composed)).items() if key != "task"}
     chosen = [{f"override /{group}": choices[group]} for group in GROUPS if group != "task"]
     header = (

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from expkit.composed import experiment, plain
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
+from expkit.sweep.composing import Composer
 from expkit.sweep.jobs import Sweep, conditional, plain_value, without_password
 from expkit.sweep.space import Around, Choice, Numbers, Param, Space, Value
 from expkit.tracking import path_to_parent
@@ -36,14 +37,17 @@ class Outcome:
     error: Exception | None = None
 
 
-def run_trial(sweep: Sweep, trial: optuna.Trial, lr: float | None, kept: "Kept", stop: Callable[[], int]) -> float:
+def run_trial(
+    sweep: Sweep, trial: optuna.Trial, lr: float | None, composer: Composer, kept: "Kept", stop: Callable[[], int]
+) -> float:
     """Draw the params of a trial and train it in its folder; gives the objective, the mean of its repeats.
 
-    `lr` is what the LR finder suggests. Raises TrialPruned, Interrupted, and whatever goes wrong.
+    `lr` is what the LR finder suggests, `composer` makes the config. Raises TrialPruned, Interrupted, and whatever goes
+    wrong.
     """
     overrides = [*sweep.search.fixed, *draw(sweep, trial, lr)]
     trial.set_user_attr(OVERRIDES, overrides)
-    config = without_password(sweep.context.config_loader.load_sweep_config(sweep.config, overrides))
+    config = without_password(composer.compose(overrides))
     with open_dict(config):
         config.hydra.job.id = config.hydra.job.num = trial.number
 
