@@ -77,16 +77,22 @@ def stock(
     def build(groups: list[Group]) -> torch.optim.Optimizer:
         # The constructor checks defaults that no group keeps; the values of the first group are as good as any.
         defaults = {key: value for key, value in groups[0].items() if key in known and key != "params"}
-        optimizer = kind(groups, **{**defaults, **fast, **decay_options, **options})
-        if wd == "wd":
-            optimizer.register_step_pre_hook(decay_weights)
-        if fast.get("fused"):
-            optimizer.register_step_pre_hook(match_layouts)
-        if isinstance(optimizer, torch.optim.SGD):
-            optimizer.register_step_pre_hook(start_momentum_at_zero)
-        return optimizer
+        return kind(groups, **{**defaults, **fast, **decay_options, **options})
 
-    return Optimizer(model, build, {**places, "wd": at(wd)}, values, wd_bn_bias=wd_bn_bias, train_bn=train_bn)
+    needed = {
+        decay_weights: wd == "wd",
+        match_layouts: fast.get("fused"),
+        start_momentum_at_zero: kind is torch.optim.SGD,
+    }
+    return Optimizer(
+        model,
+        build,
+        {**places, "wd": at(wd)},
+        values,
+        before_step=[prepare for prepare, is_needed in needed.items() if is_needed],
+        wd_bn_bias=wd_bn_bias,
+        train_bn=train_bn,
+    )
 
 
 def weight_decay(kind: Callable[..., torch.optim.Optimizer], decouple: bool) -> tuple[str, Settings]:
@@ -135,7 +141,7 @@ def arguments(kind: Callable[..., torch.optim.Optimizer]) -> Mapping[str, inspec
 
 
 @torch.no_grad()
-def decay_weights(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+def decay_weights(optimizer: torch.optim.Optimizer) -> None:
     """Shrink weights by lr wd before a step (Loshchilov and Hutter, Decoupled weight decay regularization, 2019)."""
     for group in optimizer.param_groups:
         params = [p for p in group["params"] if p.grad is not None] if group["wd"] else []
@@ -143,7 +149,7 @@ def decay_weights(optimizer: torch.optim.Optimizer, args: object, kwargs: object
             torch._foreach_mul_(params, 1 - group["lr"] * group["wd"])
 
 
-def match_layouts(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+def match_layouts(optimizer: torch.optim.Optimizer) -> None:
     """Give gradients the memory layout of their parameters: fused kernels on the CPU pair them number by number."""
     for group in optimizer.param_groups:
         for p in group["params"]:
@@ -151,7 +157,7 @@ def match_layouts(optimizer: torch.optim.Optimizer, args: object, kwargs: object
                 p.grad = torch.empty_like(p).copy_(p.grad)
 
 
-def start_momentum_at_zero(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+def start_momentum_at_zero(optimizer: torch.optim.Optimizer) -> None:
     """Begin SGD's averages at 0, where torch begins with the first gradient, whatever the dampening.
 
     It also lets layers that were thawed since share a fused step with those that were not.

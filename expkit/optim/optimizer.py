@@ -39,12 +39,14 @@ class Optimizer:
         places: Mapping[str, Place],
         values: Mapping[str, Any],
         *,
+        before_step: Sequence[Callable[[torch.optim.Optimizer], None]] = (),
         wd_bn_bias: bool = False,
         train_bn: bool | Literal["eval"] = True,
     ) -> None:
         """Split the layer groups of `model` by weight decay and let `build` make the torch optimizer from the parts.
 
-        `places` says where that keeps each hyperparameter, `values` gives each in any form of `group_values`.
+        `places` says where that keeps each hyperparameter, `values` gives each in any form of `group_values`, and
+        `before_step` is done to the torch optimizer before each of its steps.
         Raises UserError for values that do not fit the groups.
         """
         self.split = split_groups(model, wd_bn_bias)
@@ -62,6 +64,7 @@ class Optimizer:
         for name in places:
             self.set(name, group_values(values[name], self.groups, f"optim.{name}"))
         self.build = build
+        self.before_step = before_step
         self.clear_state()
         self.readers = [(self.places[name].read, parts[0]) for name in places for parts in self.parts]
 
@@ -119,7 +122,9 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient; frozen ones have none."""
-        self.torch.step()
+        for prepare in self.before_step:
+            prepare(self.torch)
+        self.unnoted_step(self.torch)
 
     def zero_grad(self) -> None:
         """Drop all gradients; torch's own also notes the call for its profiler, which takes longer."""
@@ -166,6 +171,9 @@ class Optimizer:
         of `parts`, into which `set` and `follow` write.
         """
         self.torch = self.build([group for parts in self.parts for group in parts])
+        # What torch wraps around each step notes it for the profiler, for 20 microseconds, and calls hooks of its own.
+        step = type(self.torch).step
+        self.unnoted_step: Callable[[torch.optim.Optimizer], Any] = getattr(step, "__wrapped__", step)
 
     def set_train_mode(self, model: nn.Module) -> None:
         """Put `model` in training mode, except for the norms of frozen groups where `train_bn` is "eval"."""
