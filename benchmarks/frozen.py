@@ -190,23 +190,27 @@ def subset(root: Path, folder: Path) -> Path:
     return folder
 
 
-def recipe(root: Path, cache: Path) -> float:
-    """Seconds of a whole run of `frozen_precompute`, from the composed config to its result."""
+def composed(root: Path, *overrides: str) -> Any:
+    """The config of the recipe on photos, with further overrides."""
     from hydra import compose, initialize_config_dir
 
     from expkit.composed import plain
     from expkit.config import ROOT
+
+    choices = ["+experiment=pets", f"data.root={root}", "model=efficientnet_lite0", "transfer=frozen_precompute"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return plain(compose("config", overrides=[*choices, *overrides]))
+
+
+def recipe(root: Path, cache: Path) -> float:
+    """Seconds of a whole run of `frozen_precompute`, from the composed config to its result."""
     from expkit.run_folder import RunFolder
     from expkit.task import train
 
     os.environ["EXPKIT_CACHE"] = str(cache)
-    overrides = [
-        "+experiment=pets", f"data.root={root}", "model=efficientnet_lite0", "transfer=frozen_precompute",
-        f"epochs={EPOCHS}", "tracking=none",
-    ]  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = plain(compose("config", overrides=overrides))
-        run = RunFolder.create(Path(folder, "run"), "pets", {}, overrides)
+    config = composed(root, f"epochs={EPOCHS}", "tracking=none")
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder.create(Path(folder, "run"), "pets", {}, [])
         start = time.perf_counter()
         train(config, run)
         return time.perf_counter() - start

@@ -6,33 +6,27 @@ that of the last epoch, not the best one. The mean over seeds is shown.
 """
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-PETS = Path(__file__).parents[2] / "shared" / "data" / "pets_mini"
+from frozen import EPOCHS, PETS, composed
 
 
 def accuracies(root: Path, seed: int, epochs: int) -> tuple[float, float]:
     """The accuracy of a run, and of logistic regression on its features."""
     import torch
-    from hydra import compose, initialize_config_dir
     from sklearn.linear_model import LogisticRegression
 
-    from expkit.composed import plain
-    from expkit.config import ROOT
     from expkit.run import assemble
     from expkit.run_folder import RunFolder
     from expkit.task.training import fit_phases
 
-    overrides = [
-        "+experiment=pets", f"data.root={root}", "model=efficientnet_lite0", "transfer=frozen_precompute",
-        f"epochs={epochs}", f"seed={seed}",
-    ]  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder, initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        run = assemble(plain(compose("config", overrides=overrides)))
-        train, valid = run.feed.batches(run.recipe.phases[0])
+    run = assemble(composed(root, f"epochs={epochs}", f"seed={seed}"))
+    train, valid = run.feed.batches(run.recipe.phases[0])
+    with tempfile.TemporaryDirectory() as folder:
         fit_phases(run, RunFolder(Path(folder), "pets"), [])
     images, labels = (torch.cat(column).numpy() for column in zip(*train, strict=True))
     shown, truth = (torch.cat(column).numpy() for column in zip(*valid, strict=True))
@@ -43,12 +37,14 @@ def accuracies(root: Path, seed: int, epochs: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--root", type=Path, default=PETS)
     options = parser.parse_args()
     if not (options.root / "images").is_dir():
         sys.exit(f"{options.root} has no images/ and annotations/: give a folder with --root")
-    pairs = [accuracies(options.root, seed, options.epochs) for seed in range(options.seeds)]
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["EXPKIT_CACHE"] = cache
+        pairs = [accuracies(options.root, seed, options.epochs) for seed in range(options.seeds)]
     print(f"| valid accuracy, {options.seeds} seeds, {options.epochs} epochs | mean | lowest to highest |")
     print("|---|---:|---:|")
     for name, values in zip(("frozen_precompute", "LogisticRegression"), zip(*pairs, strict=True), strict=True):

@@ -77,8 +77,10 @@ def in_new_folder(measure: Callable[[Path], Any]) -> Any:
 
 def measure_cost(root: Path, runs: int) -> None:
     """A sweep beside one run, and the fixed cost of a warm trial."""
-    single = [undisturbed(partial(in_new_folder, lambda cwd: expkit(cwd, *recipe(root))[0])) for _ in range(runs)]
-    swept = [undisturbed(partial(in_new_folder, partial(sweep_cost, root))) for _ in range(runs)]
+    single, swept = [], []
+    for _ in range(runs):
+        single.append(undisturbed(partial(in_new_folder, lambda cwd: expkit(cwd, *recipe(root))[0])))
+        swept.append(undisturbed(partial(in_new_folder, partial(sweep_cost, root))))
     one, all_of_them = statistics.median(single), statistics.median(seconds for seconds, _ in swept)
     costs = [cost for _, found in swept for cost in found]
     print(f"| {runs} runs in turns, cache cold | seconds | lowest to highest |")
@@ -91,13 +93,15 @@ def measure_cost(root: Path, runs: int) -> None:
 
 def sweep_cost(root: Path, cwd: Path) -> tuple[float, list[float]]:
     """Seconds of a sweep, and for each trial but the first, those from the one before to its end but its own steps."""
+    from omegaconf import OmegaConf
+
     seconds, _ = expkit(cwd, "-m", *recipe(root), *SWEEP)
     trials = trials_in(cwd)
     costs = []
     for before, trial in pairwise(trials):
-        (path,) = cwd.glob(f"outputs/*/sweep_*/{trial.number}/result.json")
-        result = json.loads(path.read_text())
-        batch = 32
+        (folder,) = cwd.glob(f"outputs/*/sweep_*/{trial.number}")
+        result = json.loads((folder / "result.json").read_text())
+        batch = OmegaConf.load(folder / "config.yaml").batch_size
         steps = result["steps"] * batch / result["images_per_second"]
         costs.append((trial.datetime_complete - before.datetime_complete).total_seconds() - steps)
     return seconds, costs
