@@ -72,18 +72,22 @@ class Entries:
             return self.build(key, fill)
 
     @contextmanager
-    def locked(self, key: str, what: str) -> Iterator[None]:
-        """Hold the lock of a builder; the lock goes with the process, however it ends."""
+    def locked(self, key: str, what: str | None) -> Iterator[bool]:
+        """Hold the lock of a builder; the lock goes with the process, however it ends. Gives whether it is held.
+
+        Where another process has it, it is waited for, and a message names `what` that computes; None: it is not.
+        """
         lock = FileLock(self.folder / "locks" / key)
         with writing(self.folder):
             Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                log.info("waiting for another process that computes %s", what)
-                lock.acquire()
+                if what is not None:
+                    log.info("waiting for another process that computes %s", what)
+                    lock.acquire()
         try:
-            yield
+            yield lock.is_locked
         finally:
             lock.release()
 
@@ -122,17 +126,8 @@ class Entries:
 
         Says whether anything was removed.
         """
-        lock = FileLock(self.folder / "locks" / key)
-        with writing(self.folder):
-            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                return False
-            try:
-                return self.remove(key, before)
-            finally:
-                lock.release()
+        with self.locked(key, None) as held, writing(self.folder):
+            return held and self.remove(key, before)
 
     def remove(self, key: str, before: float) -> bool:
         """`remove_unused`, under the builder's lock."""
