@@ -67,11 +67,7 @@ class Run:
         """Raise UserError, naming the phase, where rates or schedules do not fit the layer groups or the epochs."""
         groups = self.trainer.optimizer.groups
         for phase in self.recipe.phases:
-            if phase.trains is not None and phase.trains > len(groups):
-                raise UserError(
-                    f"transfer.phases.{phase.name}.trains={phase.trains}, but the model has {len(groups)} layer "
-                    f"groups ({', '.join(groups)}); give at most that"
-                )
+            phase.first(groups)
             try:
                 peaks = phase.rates(self.base, groups, found=1.0)
                 self.trainer.hypers.follow(schedules_of(self.config, phase, peaks))

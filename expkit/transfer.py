@@ -43,6 +43,17 @@ class Phase:
         rates = [lr] if isinstance(lr, str | float | int | None) else lr
         return any(isinstance(rate, str) and rate.strip().startswith("auto") for rate in rates)
 
+    def first(self, groups: Sequence[str]) -> int:
+        """The first of the layer groups named by `groups` that trains. Raises UserError where there are too few."""
+        if self.trains is None:
+            return 0
+        if self.trains > len(groups):
+            raise UserError(
+                f"transfer.phases.{self.name}.trains={self.trains}, but the model has {len(groups)} layer groups "
+                f"({', '.join(groups)}); give at most that"
+            )
+        return len(groups) - self.trains
+
     def rates(self, base: Sequence[float], groups: Sequence[str], found: float | None = None) -> list[float]:
         """The peak learning rate of each of the layer groups named by `groups`.
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 from expkit.check import checked
 from expkit.config import Config
-from expkit.errors import UserError
-from expkit.run import build, plan
+from expkit.run import build, plan, with_rate
 from expkit.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -33,12 +32,11 @@ def summary(config: Config, folder: RunFolder) -> None:
     data = build(config.data)
     # Weights change nothing here, and may have to be downloaded.
     model = build({**config.model, "weights": None}, len(data.classes))
-    optimizer = build({**config.optim, "lr": 1.0} if config.optim.get("lr") == "auto" else config.optim, model)
+    optimizer = build(with_rate(config.optim), model)
     groups = rows_of(model)
     trained = []
     for phase in phases:
-        check_trains(phase, optimizer.groups)
-        optimizer.freeze_to(0 if phase.trains is None else -phase.trains)
+        optimizer.freeze_to(phase.first(optimizer.groups))
         trained.append(rows_of(model))
     console = Console()
     console.print(
@@ -50,15 +48,6 @@ def summary(config: Config, folder: RunFolder) -> None:
     console.print(group_table(groups))
     console.print()
     console.print(phase_table(phases, trained))
-
-
-def check_trains(phase: "Phase", groups: Sequence[str]) -> None:
-    """Raise UserError for a phase that trains more layer groups than there are."""
-    if phase.trains is not None and phase.trains > len(groups):
-        raise UserError(
-            f"transfer.phases.{phase.name}.trains={phase.trains}, but the model has {len(groups)} layer groups "
-            f"({', '.join(groups)}); give at most that"
-        )
 
 
 def group_table(groups: "Sequence[GroupSummary]") -> "Table":

@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from expkit.composed import experiment
 from expkit.config import check_node
 from expkit.errors import UserError
 from expkit.run import build
@@ -73,12 +74,9 @@ def make_grid(config: DictConfig) -> RunFolder:
     check_node("tracking", tracking)
     path, overrides = Path(config.hydra.sweep.dir), list(config.hydra.overrides.task)
     told = [one for one in overrides if not one.startswith(("+experiment=", "data.root="))]
-    experiment = config.hydra.runtime.choices.get("experiment") or "unnamed"
-    if not isinstance(experiment, str):
-        experiment = "+".join(experiment)
     return make_parent(
         path,
-        experiment,
+        experiment(config.hydra.runtime.choices),
         kind="grid",
         name=" ".join(told) or path.name,
         tracking=tracking,

@@ -127,7 +127,7 @@ class Trainer:
         """
         if self.state.epoch == self.state.batch == 0:
             self.hypers.reset()
-            first = 0 if phase.trains is None else len(self.optimizer.groups) - phase.trains
+            first = phase.first(self.optimizer.groups)
             if first != self.optimizer.frozen:
                 self.optimizer.freeze_to(first)
 
