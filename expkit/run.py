@@ -39,13 +39,18 @@ class Run:
         """The epochs of all phases."""
         return sum(phase.epochs for phase in self.recipe.phases)
 
+    @property
+    def precision(self) -> str:
+        """The precision of the run: bf16 where the body or a head on its features computes in it, else fp32."""
+        return "bf16" if "bf16" in (self.feed.precision, self.trainer.precision) else "fp32"
+
     def describe(self) -> str:
         """One line for the log: what trains on how much."""
         trainer, names = self.trainer, ", then ".join(phase.name for phase in self.recipe.phases)
         return (
             f"{len(self.data.train)} training and {len(self.data.valid)} validation images of {len(self.data.classes)} "
             f"classes; {self.epochs} epochs ({names}) of {self.feed.epoch_steps} steps "
-            f"in {self.feed.precision or trainer.precision} on {trainer.device}"
+            f"in {self.precision} on {trainer.device}"
         )
 
     def peaks(self, phase: Phase, find: Callable[[Sequence[float]], float]) -> list[float]:

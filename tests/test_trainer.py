@@ -7,6 +7,7 @@ from torch import nn
 from expkit.errors import UserError
 from expkit.loading import Batch, TensorLoader
 from expkit.model.classifier import LayerGroup
+from expkit.model.head_only import HeadOnly
 from expkit.optim import adam
 from expkit.run import assemble
 from expkit.run_folder import RunFolder
@@ -197,6 +198,21 @@ def test_bf16_is_left_where_its_gradients_are_wrong(config_of):
     run = assemble(config_of("+experiment=digits", "image_size=32"))
     assert convolutions_of_points(run.trainer.model, run.trainer.device, 32) == []
     assert run.trainer.precision == ("bf16" if is_native(run.trainer.device) else "fp32")
+
+
+@pytest.mark.skipif(not is_native(torch.device("cpu")), reason="this processor does not compute in bfloat16")
+@pytest.mark.parametrize(
+    ("width", "precision", "half"),
+    [(256, "auto", True), (255, "auto", False), (255, "bf16", True), (256, "fp32", False)],
+)
+def test_a_head_on_features_computes_in_bf16_from_a_size_on(width, precision, half):
+    model = HeadOnly(nn.Linear(1024, width))
+    trainer = default(model, adam(model, lr=0.01), width, 0, device="cpu", precision=precision)
+    features = torch.randn(8, 1024)
+    exact, found = model(features), trainer.logits(Batch(features, torch.zeros(8, dtype=torch.int64)))
+    assert trainer.precision == ("bf16" if half else "fp32")
+    assert torch.equal(found, exact) != half
+    assert torch.allclose(found, exact, atol=0.05)
 
 
 def test_an_image_size_that_the_model_does_not_take_is_named(config_of):

@@ -16,4 +16,4 @@ class Dropout(nn.Dropout):
         if not (self.training and 0 < self.p < 1) or vectors.device.type != "cpu" or vectors.dtype != torch.float32:
             dropped: Tensor = super().forward(vectors)
             return dropped
-        return vectors * torch.rand_like(vectors).ge_(self.p).mul_(1 / (1 - self.p))
+        return vectors * torch.rand(vectors.shape, dtype=torch.float32).ge_(self.p).div_(1 - self.p)

@@ -1,6 +1,5 @@
 """What a sweep is, and how configs of its trials are composed; nothing heavy is imported for it."""
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,14 +31,12 @@ class Sweep:
     """URL of the study's database."""
 
 
-def without_password(config: DictConfig) -> DictConfig:
-    """A composed config whose storage has no password, since Hydra writes it into folders that people share."""
-    config = copy.deepcopy(config)
+def hide_password(config: DictConfig) -> None:
+    """Take the storage's password out of a composed config, since Hydra writes it into folders that people share."""
     with open_dict(config):
         if config.hydra.sweeper.storage is not None:
             config.hydra.sweeper.storage = hide(config.hydra.sweeper.storage)
         config.hydra.overrides.hydra = [hide(override) for override in config.hydra.overrides.hydra]
-    return config
 
 
 def hide(text: str) -> str:

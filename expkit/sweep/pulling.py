@@ -1,5 +1,6 @@
 """What a worker does: pull trials from the study, one after the other, until it holds enough finished ones."""
 
+import gc
 import logging
 import socket
 import time
@@ -108,6 +109,8 @@ class Pulling:
                 raise
             # This machine slept, or its clock was set: another worker has the trial now.
             log.info("trial %d was taken for lost, and runs again elsewhere", self.number)
+        if not gc.get_freeze_count():
+            gc.freeze()  # what a first trial imports stays; to look for garbage in it takes as long as a trial
 
     def look(self) -> Literal["run", "wait", "leave"]:
         """What to do next, under the study's lock: first of all what any worker may have left undone."""

@@ -1,5 +1,6 @@
 """The driver of a sweep: it checks everything, opens the study, starts workers, and says what came of it."""
 
+import copy
 import os
 import shutil
 import time
@@ -19,7 +20,7 @@ from expkit.config import Config
 from expkit.errors import UserError, first_ten
 from expkit.run import build, epochs_of
 from expkit.sweep.grammar import read_search
-from expkit.sweep.jobs import Sweep, without_password
+from expkit.sweep.jobs import Sweep, hide_password
 from expkit.sweep.launching import launch
 from expkit.sweep.legality import DIRECTIONS, check_sweep, searches
 from expkit.sweep.settings import read_settings
@@ -61,7 +62,9 @@ def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> 
     make_pruner(settings, epochs_of(base))
     folder = Path(config.hydra.sweep.dir).resolve()
     storage = absolute(settings.storage) if settings.storage else f"sqlite:///{folder}/study.db"
-    return Sweep(context, without_password(config), settings, search, folder, storage), base
+    shown = copy.deepcopy(config)
+    hide_password(shown)
+    return Sweep(context, shown, settings, search, folder, storage), base
 
 
 def absolute(url: str) -> str:
@@ -77,7 +80,6 @@ def run_sweep(sweep: Sweep, base: Config) -> None:
     SIGINT or SIGTERM.
     """
     from expkit.sweep.line import SweepLine
-    from expkit.sweep.report import write_report
     from expkit.sweep.storage import Store
     from expkit.sweep.study import open_study
 
@@ -95,6 +97,9 @@ def run_sweep(sweep: Sweep, base: Config) -> None:
         if not any(end.killed or end.signal for end in ends):  # else somebody may look for locks there
             leave(sweep.folder / home)
         check_ends(sweep, study, ends, request.signal)
+
+        from expkit.sweep.report import write_report  # torch and matplotlib take a while, in which the sender begins
+
         write_report(sweep, base, study, tracker.hint())
         check_results(study)
 

@@ -18,7 +18,7 @@ from expkit.composed import experiment, plain
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
 from expkit.sweep.composing import Composer
-from expkit.sweep.jobs import Sweep, conditional, plain_value, without_password
+from expkit.sweep.jobs import Sweep, conditional, hide_password, plain_value
 from expkit.sweep.space import Around, Choice, Numbers, Param, Space, Value
 from expkit.tracking import path_to_parent
 
@@ -47,7 +47,8 @@ def run_trial(
     """
     overrides = [*sweep.search.fixed, *draw(sweep, trial, lr)]
     trial.set_user_attr(OVERRIDES, overrides)
-    config = without_password(composer.compose(overrides))
+    config = composer.compose(overrides)
+    hide_password(config)
     with open_dict(config):
         config.hydra.job.id = config.hydra.job.num = trial.number
 

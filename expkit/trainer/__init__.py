@@ -32,13 +32,13 @@ def default(
     """A trainer for `model`, an image classifier of `classes` classes.
 
     `precision` is bf16 (autocast to bfloat16; weights and optimizer stay float32), fp32, or auto: bf16 where the
-    device computes it natively and the model convolves, else fp32, also for a head on precomputed features. `device`
-    is auto (the first GPU, else the CPU) or a torch device. `image_size` is the side of the images in pixels, None for
-    feature vectors. `accumulate` cuts each batch into so many pieces. `clip_norm` bounds the norm of all gradients
-    together. `label_smoothing` is the share of the target spread over all classes (in training, not in valid_loss).
-    `checkpoint_every` counts the optimizer steps between checkpoints within an epoch. `threads` is how many threads of
-    the CPU compute, None for one a core: give less where several processes share the cores, since threads wait for
-    each other at barriers. Another number may give another last bit.
+    device computes it natively and it pays, which is for convolutions, and for a head on precomputed features from
+    2^18 weights in a layer; else fp32. `device` is auto (the first GPU, else the CPU) or a torch device. `image_size`
+    is the side of the images in pixels, None for feature vectors. `accumulate` cuts each batch into so many pieces.
+    `clip_norm` bounds the norm of all gradients together. `label_smoothing` is the share of the target spread over all
+    classes (in training, not in valid_loss). `checkpoint_every` counts the optimizer steps between checkpoints within
+    an epoch. `threads` is how many threads of the CPU compute, None for one a core: give less where several processes
+    share the cores, since threads wait for each other at barriers. Another number may give another last bit.
 
     Raises UserError for a device that is not there, an image size that the model does not take, and bf16 where it
     computes wrongly.
@@ -48,14 +48,16 @@ def default(
     if threads is not None:
         torch.set_num_threads(threads)
 
+    from expkit.model.classifier import Classifier
     from expkit.trainer.loop import Trainer
-    from expkit.trainer.precision import computes_in_bf16, pick_device
+    from expkit.trainer.precision import computes_in_bf16, multiplies_much, pick_device
 
     place = pick_device(device)
     model.to(place)
     if any(parameter.ndim == 4 for parameter in model.parameters()):
         model.to(memory_format=torch.channels_last)
     half = computes_in_bf16(precision, model, place, image_size)
+    head = model.head if isinstance(model, Classifier) else model
     return Trainer(
         model,
         optimizer,
@@ -63,7 +65,7 @@ def default(
         seed,
         device=place,
         autocast=torch.bfloat16 if half else None,
-        autocast_features=precision == "bf16",
+        autocast_features=half and (precision == "bf16" or multiplies_much(head)),
         accumulate=accumulate,
         clip_norm=clip_norm,
         label_smoothing=label_smoothing,

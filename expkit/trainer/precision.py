@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from expkit.errors import UserError
 
+LARGE = 1 << 18
+"""From so many weights of a matrix on (1024 x 256), bfloat16 saves more than the casts between the types take."""
+
 
 def pick_device(name: str) -> torch.device:
     """The torch device that `trainer.device` means. Raises UserError where this machine lacks it."""
@@ -24,7 +27,7 @@ def pick_device(name: str) -> torch.device:
 def computes_in_bf16(
     precision: Literal["auto", "bf16", "fp32"], model: nn.Module, device: torch.device, image_size: int | None
 ) -> bool:
-    """Whether to autocast to bfloat16: as told, or by itself where that is native, convolves and is right.
+    """Whether to autocast to bfloat16: as told, or by itself where that is native, pays and is right.
 
     Raises UserError where bf16 is demanded but would be wrong, or the model does not take the image size.
     """
@@ -35,8 +38,13 @@ def computes_in_bf16(
             f"trainer.precision=bf16 is not to be had with image_size={image_size}: {wrong[0]} sees an image of 1 x 1 "
             "there, for which oneDNN gives wrong gradients in bfloat16; use fp32 or a larger image_size"
         )
-    convolves = any(parameter.ndim == 4 for parameter in model.parameters())
-    return precision == "bf16" or (precision == "auto" and convolves and not wrong and is_native(device))
+    pays = multiplies_much(model) or any(parameter.ndim == 4 for parameter in model.parameters())
+    return precision == "bf16" or (precision == "auto" and pays and not wrong and is_native(device))
+
+
+def multiplies_much(model: nn.Module) -> bool:
+    """Whether a model has a matrix so large that bfloat16 pays, without any convolution."""
+    return any(parameter.ndim == 2 and parameter.numel() >= LARGE for parameter in model.parameters())
 
 
 def is_native(device: torch.device) -> bool:

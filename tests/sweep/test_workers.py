@@ -35,8 +35,8 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], 
 
 
 def begun(cwd: Path, number: int) -> Callable[[], bool]:
-    """Whether a trial trains."""
-    return lambda: any(cwd.glob(f"outputs/digits/*/{number}/traces.bin"))
+    """Whether a trial has trained an epoch."""
+    return lambda: any(path.stat().st_size for path in cwd.glob(f"outputs/digits/*/{number}/metrics.jsonl"))
 
 
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
