@@ -161,9 +161,9 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     body = kept.features.body(frozen) if frozen and recipe.all_frozen else None
     model = seeded(config, classes, body.width, body.groups) if body else seeded(config, classes)
     optimizer = build(with_rate(config.optim), model)
-    trainer: Trainer = build(
-        config.trainer, model, optimizer, classes, config.seed, None if body else config.image_size
-    )
+    # A head on float32 features computes in float32, as it would behind the body that gave them.
+    node = {**config.trainer, "precision": "fp32"} if body and body.precision == "fp32" else config.trainer
+    trainer: Trainer = build(node, model, optimizer, classes, config.seed, None if body else config.image_size)
     if frozen and body is None:
         frozen = replace(frozen, build=lambda: (model, trainer.device, trainer.autocast))
     feed = Feed(config, data, kept, frozen, transforms, views, recipe.tta, body)
