@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from expkit.errors import UserError
-from expkit.model.dropout import Dropout
 from expkit.model.options import Options, PoolName
 
 
@@ -65,11 +64,11 @@ def concat_head(sizes: Sequence[int], dropout: Sequence[float]) -> nn.Sequential
     features, hidden, classes = sizes
     return nn.Sequential(
         nn.BatchNorm1d(features),
-        Dropout(dropout[0]),
+        nn.Dropout(dropout[0]),
         nn.Linear(features, hidden, bias=False),
         nn.ReLU(inplace=True),
         nn.BatchNorm1d(hidden),
-        Dropout(dropout[1]),
+        nn.Dropout(dropout[1]),
         nn.Linear(hidden, classes),
     )
 
@@ -77,7 +76,7 @@ def concat_head(sizes: Sequence[int], dropout: Sequence[float]) -> nn.Sequential
 def linear_head(sizes: Sequence[int], dropout: Sequence[float]) -> nn.Sequential:
     """Dropout and one linear layer."""
     features, classes = sizes
-    return nn.Sequential(Dropout(dropout[0]), nn.Linear(features, classes))
+    return nn.Sequential(nn.Dropout(dropout[0]), nn.Linear(features, classes))
 
 
 def dropout_shares(options: Options, layers: int) -> Sequence[float]:

@@ -98,7 +98,7 @@ def run_sweep(sweep: Sweep, base: Config) -> None:
             leave(sweep.folder / home)
         check_ends(sweep, study, ends, request.signal)
 
-        from expkit.sweep.report import write_report  # torch and matplotlib take a while, in which the sender begins
+        from expkit.sweep.report import write_report  # imports torch, for which the study need not wait to begin
 
         write_report(sweep, base, study, tracker.hint())
         check_results(study)

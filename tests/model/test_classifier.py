@@ -8,7 +8,6 @@ from torch import nn
 from expkit.errors import UserError
 from expkit.model import efficientnet_lite0, resnet18, resnet34, timm, xresnet34, xresnet50
 from expkit.model.classifier import Classifier, LayerGroup
-from expkit.model.dropout import Dropout
 from expkit.model.head import Pool
 from expkit.model.options import IMAGENET_MEAN, IMAGENET_STD
 
@@ -97,7 +96,7 @@ def test_mean_and_std_can_be_set_and_are_no_weights():
 
 def test_concat_head_is_the_documented_one():
     model = resnet18(37)
-    kinds = [nn.BatchNorm1d, Dropout, nn.Linear, nn.ReLU, nn.BatchNorm1d, Dropout, nn.Linear]
+    kinds = [nn.BatchNorm1d, nn.Dropout, nn.Linear, nn.ReLU, nn.BatchNorm1d, nn.Dropout, nn.Linear]
     assert [type(layer) for layer in model.head] == kinds
     assert [layer.p for layer in model.head if isinstance(layer, nn.Dropout)] == [0.25, 0.5]
     shapes = {name: tuple(parameter.shape) for name, parameter in model.head.named_parameters()}
