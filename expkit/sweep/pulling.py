@@ -71,6 +71,8 @@ class Pulling:
         self.lr: float | None = None
         self.number = -1
         """The trial at hand."""
+        self.froze = False
+        """Whether what trials import is out of the garbage collector's sight."""
 
     def pull(self) -> None:
         """Run trials until there are enough.
@@ -109,8 +111,9 @@ class Pulling:
                 raise
             # This machine slept, or its clock was set: another worker has the trial now.
             log.info("trial %d was taken for lost, and runs again elsewhere", self.number)
-        if not gc.get_freeze_count():
+        if not self.froze:  # gc.get_freeze_count() tells it too, but counts object by object
             gc.freeze()  # what a first trial imports stays; to look for garbage in it takes as long as a trial
+            self.froze = True
 
     def look(self) -> Literal["run", "wait", "leave"]:
         """What to do next, under the study's lock: first of all what any worker may have left undone."""
