@@ -14,14 +14,16 @@ from rich.console import Console
 
 from expkit.composed import plain
 from expkit.config import GROUPS, Config
+from expkit.run import build
 from expkit.run_folder import RunFolder, write_whole
 from expkit.sweep.composing import Composer
 from expkit.sweep.jobs import Sweep
 from expkit.sweep.line import best_so_far, short, value_of
 from expkit.sweep.pictures import draw_pictures
 from expkit.sweep.study import FAILED, WORKER, count, is_lost
-from expkit.sweep.trial import OVERRIDES
+from expkit.sweep.trial import OVERRIDES, WEIGHTS
 from expkit.task.training import shown
+from expkit.tracking import Tracker
 from expkit.tracking.grid import MLFLOW_RUN_NOTE, markdown
 
 SHOWN = 10
@@ -41,6 +43,7 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | No
     if best is None:
         print(f"no trial of the study {study.study_name} came to its end; folder {shown(sweep.folder)}")
         return
+    send_model(sweep.folder, base, best)
     text = best_experiment(sweep, metric, study.study_name, best)
     write_whole(sweep.folder / BEST, lambda path: path.write_text(text, encoding="utf-8"))
     found = {
@@ -54,6 +57,17 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | No
     write_metrics(folder, study, trials, metric)
     folder.note(tags=tags_of(best) | {MLFLOW_RUN_NOTE: description(study, trials, metric)})
     tell(sweep.folder, best, trials, metric, hint)
+
+
+def send_model(folder: Path, base: Config, best: FrozenTrial) -> None:
+    """Have the weights of the best trial sent to the store, where its folder lies on this machine."""
+    if WEIGHTS in best.user_attrs:
+        trial = RunFolder(folder / best.user_attrs[WEIGHTS], "")
+        if trial.exported_weights.exists():
+            with trial.held():
+                trial.note(model=True)
+            tracker: Tracker = build(base.tracking, trial)
+            tracker.update()
 
 
 def tell(folder: Path, best: FrozenTrial, trials: list[FrozenTrial], metric: str, hint: str | None) -> None:

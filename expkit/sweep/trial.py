@@ -1,6 +1,7 @@
 """A trial: params drawn, composed into a config as a Hydra job of its own, and trained as often as it repeats."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -22,8 +23,8 @@ from expkit.sweep.jobs import Sweep, conditional, hide_password, plain_value
 from expkit.sweep.space import Around, Choice, Numbers, Param, Space, Value
 from expkit.tracking import path_to_parent
 
-OVERRIDES = "overrides"
-"""User attribute of a trial: what its command line would say."""
+OVERRIDES, WEIGHTS = "overrides", "weights"
+"""User attributes of a trial: what its command line would say, and the folder that has its weights, from the sweep's."""
 
 if TYPE_CHECKING:
     from expkit.feed import Kept
@@ -137,9 +138,12 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
             parent=path_to_parent(sweep.folder, path),
             name=f"trial {trial.number}" + (f" seed {seeded.seed}" if repeats > 1 else ""),
             params={"trial": trial.number},
+            model=False,
         )
         place = Place(trial, repeat, repeats, stop, partial(leads, trial.study))
         values.append(train_run(seeded, run, kept, place))
+        if run.exported_weights.exists():
+            trial.set_user_attr(WEIGHTS, os.path.relpath(path, sweep.folder))
     return fmean(values)
 
 

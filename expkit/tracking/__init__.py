@@ -37,6 +37,9 @@ class Tracker(Protocol):
         `wait` until that is done. None: unless the run is nested in one that goes on, whose own end waits for it.
         """
 
+    def update(self) -> None:
+        """Begin to send what came to the run since it ended, as the parent it is nested in waits for at its own end."""
+
     def forget(self) -> None:
         """Leave a run alone of which nothing shall be in the store."""
 
@@ -54,6 +57,9 @@ class NoTracker:
         """No store, no id."""
 
     def finish(self, status: str, *, tags: Mapping[str, str] | None = None, wait: bool | None = None) -> None:
+        """Nothing to send."""
+
+    def update(self) -> None:
         """Nothing to send."""
 
     def forget(self) -> None:
@@ -131,6 +137,11 @@ class MlflowTracker:
             if self.required and status == "FINISHED":
                 raise UserError(message)
             log.warning(message)
+
+    def update(self) -> None:
+        """Say the run's end again: the sender looks what is new."""
+        if end := end_of(self.path):
+            sender_of(self.uri).end(self.path, end, waiting=False)
 
     def forget(self) -> None:
         """Have the run no longer followed."""

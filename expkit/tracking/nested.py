@@ -8,7 +8,7 @@ are for tracking, besides those that every run has (`expkit.run_folder.start_fac
 | `parent` | a nested run | path of the parent's folder, from the run's own |
 | `params`, `tags` | any | sent besides the config: `{"trial": 3}` |
 | `fingerprint` | a run | of its data, once known; sent as a tag |
-| `model` | a run | false: neither checkpoints nor the model are sent |
+| `model` | a run | false: neither checkpoints nor the model are sent, until it becomes true |
 | `name` | any | how the run is called; a parent must have it |
 | `kind` | a parent | `study`: one run of this name in the experiment, whichever machines work at it; `grid` |
 | `tracking` | a parent | the config node that says where it is tracked |
@@ -88,7 +88,15 @@ def is_tracked(path: Path) -> bool:
 def is_sent(path: Path, uri: str) -> bool:
     """Whether the store at `uri` has everything of the run in a folder."""
     progress = read_json(path / "tracking.json")
-    return bool(progress.get("uri") == uri and progress.get("status"))
+    if progress.get("uri") != uri or "status" not in progress:
+        return False
+    return progress["status"] != "FINISHED" or bool(progress.get("model")) or not wants_model(path)
+
+
+def wants_model(path: Path) -> bool:
+    """Whether the weights in a run's folder are to be sent: those of a study's trials wait for the best to be known."""
+    folder = RunFolder(path, "")
+    return folder.exported_weights.exists() and bool(read_json(folder.facts).get("model", True))
 
 
 def nested_in(path: Path) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from mlflow.entities import Metric
 from omegaconf import OmegaConf
 
 from expkit.run_folder import RunFolder, read_json, write_json
-from expkit.tracking.nested import is_sent, records_of
+from expkit.tracking.nested import is_sent, records_of, wants_model
 from expkit.tracking.store import Store, flatten
 
 BATCH = 1000
@@ -153,31 +153,28 @@ class Sending:
         result = read_json(self.folder.result)
         self.send_tags({key: result[key] for key in ("fingerprint",) if key in result} | end["tags"])
         finished = end["status"] == "FINISHED"
-        with_weights = finished and self.wants_model()
+        with_weights = finished and wants_model(self.path)
         for path in records_of(self.path):
             if with_weights or path.parent.name != "checkpoints":
                 where = str(path.relative_to(self.path).parent)
                 self.store.client.log_artifact(self.run_id, str(path), None if where == "." else where)
                 yield path.name
-        if result and with_weights:
-            from expkit.tracking.model import log_model
+        if with_weights:
+            if result:
+                from expkit.tracking.model import log_model
 
-            log_model(self.folder, self.run_id)
+                log_model(self.folder, self.run_id)
             self.progress["model"] = True
             yield "model"
         self.store.client.set_terminated(self.run_id, end["status"], end["time"])
         self.progress["status"] = end["status"]
         self.save()
 
-    def wants_model(self) -> bool:
-        """Whether the run's weights are to be sent: a trial's are only once it is the best."""
-        return bool(self.facts.get("model", True)) and self.folder.exported_weights.exists()
-
     def is_complete(self) -> bool:
         """Whether the store has everything of a finished run; a parent may always get more."""
         if "kind" in self.facts or self.progress.get("status") != "FINISHED":
             return False
-        return bool(self.progress.get("model")) or not self.wants_model()
+        return bool(self.progress.get("model")) or not wants_model(self.path)
 
     def save(self) -> None:
         """Remember how far the sending came."""

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
+import numpy as np
 import optuna
 import pandas as pd
 import pytest
 import yaml
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 from PIL import Image
 
@@ -111,6 +114,25 @@ def test_a_sweep_leaves_tables_pictures_and_the_best_params(seeded):
     best = yaml.safe_load((folder / "optimization_results.yaml").read_text())
     assert best == {"name": "optuna", "best_params": study.best_params, "best_value": study.best_value}
     assert not (folder / ".workers").exists()
+
+
+def test_the_store_has_the_model_of_the_best_trial_and_of_no_other(directory):
+    uri = f"sqlite:///{directory}/mlflow.db"
+    tracked = ["tracking=mlflow", f"tracking.uri={uri}", LR, "hydra/sweeper=expkit", "hydra.sweeper.n_trials=4"]
+    status, out, err = expkit(*tracked, cwd=directory)
+    assert status == 0, err
+    client = MlflowClient(uri)
+    (experiment,) = client.search_experiments(filter_string="name = 'digits'")
+    trials = client.search_runs([experiment.experiment_id], "params.trial LIKE '%'")
+    assert len(trials) == 4
+    (study,) = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
+    best = study.data.tags["best_trial"]
+    with_model = {model.source_run_id for model in client.search_logged_models([experiment.experiment_id])}
+    assert with_model == {run.info.run_id for run in trials if run.data.params["trial"] == best}
+    own = directory / "outputs" / "digits" / "sweep_digits-search" / best
+    image = np.zeros((16, 16, 3), np.uint8)
+    model = mlflow.pyfunc.load_model(f"runs:/{json.loads((own / 'tracking.json').read_text())['run_id']}/model")
+    assert model.predict(pd.DataFrame({"image": [image]}))["class"][0] in result_of(own)["classes"]
 
 
 def test_a_study_is_gone_on_with_as_if_it_had_never_stopped(seeded, swept, directory):

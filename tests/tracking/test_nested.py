@@ -56,20 +56,27 @@ def test_trials_are_nested_with_their_number_and_state_and_without_weights(sweep
     assert artifacts_of(client, trial) == {"run.json", "metrics.jsonl", "config.yaml"}
 
 
-def test_the_best_trial_gets_its_weights_later(sweep, uri, client, experiment):
+@pytest.mark.parametrize("told", [False, True])
+def test_the_best_trial_gets_its_weights_later(sweep, uri, client, experiment, told):
     study = new_study(sweep, experiment)
     parent = mlflow(study, uri=uri)
     parent.start()
-    trial = new_trial(study, 0)
-    (trial.path / "checkpoints").mkdir()
-    trial.exported_weights.write_text("x")
-    for best in (False, True):
-        trial.note(model=best)
+    trials = [new_trial(study, number) for number in range(2)]
+    for trial in trials:
+        (trial.path / "checkpoints").mkdir()
+        trial.exported_weights.write_text("x")
         tracker = mlflow(trial, uri=uri)
         tracker.start()
         tracker.finish("FINISHED", wait=True)
-        assert ("checkpoints/model.safetensors" in artifacts_of(client, trial)) == best
+        assert "checkpoints/model.safetensors" not in artifacts_of(client, trial)
+    ended = runs_of(client, experiment)["0"].info.end_time
+    trials[0].note(model=True)
+    if told:  # else the parent finds it as it ends
+        mlflow(trials[0], uri=uri).update()
     parent.finish("FINISHED")
+    assert ["checkpoints/model.safetensors" in artifacts_of(client, trial) for trial in trials] == [True, False]
+    best = runs_of(client, experiment)["0"].info
+    assert (best.status, best.end_time) == ("FINISHED", ended)
 
 
 def test_a_study_that_goes_on_does_so_in_its_run(sweep, uri, client, experiment):
