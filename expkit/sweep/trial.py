@@ -24,7 +24,7 @@ from expkit.sweep.space import Around, Choice, Numbers, Param, Space, Value
 from expkit.tracking import path_to_parent
 
 OVERRIDES, WEIGHTS = "overrides", "weights"
-"""User attributes of a trial: what its command line would say, and the folder that has its weights, from the sweep's."""
+"""User attributes of a trial: what its command line would say, and the folder with its weights, below the sweep's."""
 
 if TYPE_CHECKING:
     from expkit.feed import Kept

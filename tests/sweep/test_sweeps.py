@@ -119,7 +119,7 @@ def test_a_sweep_leaves_tables_pictures_and_the_best_params(seeded):
 def test_the_store_has_the_model_of_the_best_trial_and_of_no_other(directory):
     uri = f"sqlite:///{directory}/mlflow.db"
     tracked = ["tracking=mlflow", f"tracking.uri={uri}", LR, "hydra/sweeper=expkit", "hydra.sweeper.n_trials=4"]
-    status, out, err = expkit(*tracked, cwd=directory)
+    status, _, err = expkit(*tracked, cwd=directory)
     assert status == 0, err
     client = MlflowClient(uri)
     (experiment,) = client.search_experiments(filter_string="name = 'digits'")
