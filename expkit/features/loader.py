@@ -8,6 +8,9 @@ from torch import Tensor
 from expkit.features.rows import Features
 from expkit.loading import Batch, batches_of, order
 
+MEASURED = 1024
+"""Rows that a model measures at once, where it need not remember them: small batches would take longer to begin."""
+
 
 class FeatureLoader:
     """Batches of features N x D of the same images under one or more views: epoch e reads view e mod K."""
@@ -26,9 +29,10 @@ class FeatureLoader:
                 yield Batch(view.take(chosen), self.labels.index_select(0, chosen))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Every item once, in order, under the first view; the last batch may be short."""
-        for start in range(0, len(self.labels), self.batch_size):
-            end = min(start + self.batch_size, len(self.labels))
+        """Every item once, in order, under the first view, in batches of their own size; the last may be short."""
+        size = max(self.batch_size, MEASURED)
+        for start in range(0, len(self.labels), size):
+            end = min(start + size, len(self.labels))
             yield Batch(self.views[0].slice(start, end), self.labels[start:end])
 
     def close(self) -> None:

@@ -101,12 +101,15 @@ def test_a_stream_from_anywhere_is_the_tail_of_the_whole(loader):
         assert torch.equal(batch.labels, other.labels)
 
 
-def test_each_look_at_all_items_is_in_order(loader, views):
+@pytest.mark.parametrize(("batch_size", "sizes"), [(8, [1024, 1024, 52]), (1500, [1500, 600])])
+def test_each_look_at_all_items_is_in_order(tmp_path, batch_size, sizes):
+    values, labels = torch.randn(2100, 3), torch.arange(2100)
+    loader = FeatureLoader([features_of(tmp_path, values)], labels, batch_size=batch_size, seed=0, train=False)
     for _ in range(2):
         batches = list(loader)
-        assert [len(batch.labels) for batch in batches] == [8] * 6 + [2]
-        assert torch.equal(torch.cat([batch.images for batch in batches]), views[0])
-        assert torch.equal(torch.cat([batch.labels for batch in batches]), torch.arange(50))
+        assert [len(batch.labels) for batch in batches] == sizes
+        assert torch.equal(torch.cat([batch.images for batch in batches]), values)
+        assert torch.equal(torch.cat([batch.labels for batch in batches]), labels)
         loader.close()
 
 
