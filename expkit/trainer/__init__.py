@@ -39,6 +39,7 @@ def default(
     classes (in training, not in valid_loss). `checkpoint_every` counts the optimizer steps between checkpoints within
     an epoch. `threads` is how many threads of the CPU compute, None for one a core: give less where several processes
     share the cores, since threads wait for each other at barriers. Another number may give another last bit.
+    On the CPU, the process keeps the memory that it frees from here on.
 
     Raises UserError for a device that is not there, an image size that the model does not take, and bf16 where it
     computes wrongly.
@@ -50,9 +51,12 @@ def default(
 
     from expkit.model.classifier import Classifier
     from expkit.trainer.loop import Trainer
+    from expkit.trainer.memory import keep_freed
     from expkit.trainer.precision import computes_in_bf16, multiplies_much, pick_device
 
     place = pick_device(device)
+    if place.type == "cpu":
+        keep_freed()
     model.to(place)
     if any(parameter.ndim == 4 for parameter in model.parameters()):
         model.to(memory_format=torch.channels_last)
