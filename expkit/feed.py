@@ -1,10 +1,11 @@
 """What each phase of a run reads: batches of images, or of features that the frozen body computed once."""
 
+import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -13,7 +14,7 @@ from expkit.config import Config, Node
 from expkit.data.items import Data, Images
 from expkit.loading import ImageLoader, TensorLoader, batches_of, make_loader
 from expkit.randomness import seed_of
-from expkit.run import build
+from expkit.run import build, seeded
 from expkit.transfer import Phase
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
 
 class Kept:
-    """What the runs of one process share: data sets, and opened features."""
+    """What the runs of one process share: data, transforms, opened features, and the model that each begins with."""
 
     def __init__(self) -> None:
-        self.built: dict[str, Data] = {}
+        self.built: dict[str, Any] = {}
+        self.begun: tuple[str, Any] | None = None
+        """What the last model was built from, and the model, untrained."""
 
     @cached_property
     def features(self) -> "FeatureCache":
@@ -34,12 +37,27 @@ class Kept:
 
         return FeatureCache()
 
-    def data(self, node: Node) -> Data:
-        """The data that a node describes, read and checked by the first run that asks."""
-        key = json.dumps(node, sort_keys=True, default=repr)
+    def build(self, node: Node, *wired: object) -> Any:
+        """What a node describes that no run changes, such as data, built by the first run that asks."""
+        key = text_of(node, *wired)
         if key not in self.built:
-            self.built[key] = build(node)
+            self.built[key] = build(node, *wired)
         return self.built[key]
+
+    def model(self, config: Config, *wired: object) -> Any:
+        """The model that a run begins with: a copy of the one before, where that began alike.
+
+        To draw or read its weights takes longer than the training of a small trial.
+        """
+        key = text_of(config.model, config.seed, *wired)
+        if self.begun is None or self.begun[0] != key:
+            self.begun = key, seeded(config, *wired)
+        return copy.deepcopy(self.begun[1])
+
+
+def text_of(*parts: object) -> str:
+    """Plain values as text."""
+    return json.dumps(parts, sort_keys=True, default=repr)
 
 
 class Feed:
@@ -88,7 +106,7 @@ class Feed:
 
     def open(self, phase: Phase, *, train: bool) -> "Loader":
         """The loader of one part of the data, made once for phases that read the same."""
-        key = json.dumps([train, phase.precompute, train and phase.views, train and phase.augment], default=repr)
+        key = text_of(train, phase.precompute, train and phase.views, train and phase.augment)
         if key not in self.opened:
             transforms, seed = self.transforms[phase.name], self.config.seed
             if phase.precompute:

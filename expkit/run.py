@@ -115,10 +115,10 @@ def schedules_of(config: Config, phase: Phase, peaks: Sequence[float]) -> Schedu
     return schedules
 
 
-def transforms_of(config: Config, phase: Phase) -> "Transforms":
+def transforms_of(config: Config, phase: Phase, kept: "Kept") -> "Transforms":
     """What happens to the images of a phase. Raises UserError for random ones whose features are to be precomputed."""
     override = phase.augment or None
-    transforms: Transforms = build(overridden(config.augment, override), config.image_size)
+    transforms: Transforms = kept.build(overridden(config.augment, override), config.image_size)
     if phase.augment is False:
         transforms = transforms.fixed()
     key = f"transfer.phases.{phase.name}"
@@ -138,20 +138,21 @@ def transforms_of(config: Config, phase: Phase) -> "Transforms":
 def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     """Build everything that a checked config describes, in the order in which data flows.
 
-    `kept` hands on what runs of one process share: data sets and opened features.
+    `kept` hands on what runs of one process share.
     Raises UserError for whatever the user can mend: files, weights, values that do not fit each other.
     """
     recipe = plan(config)
 
     from expkit.feed import Feed, Kept
 
+    make_model = kept.model if kept else seeded  # of one that is kept, a run has a copy
     kept = kept or Kept()
-    data: Data = kept.data(config.data)
+    data: Data = kept.build(config.data)
     classes = len(data.classes)
     if classes < 2:
         raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
-    transforms = {phase.name: transforms_of(config, phase) for phase in recipe.phases}
-    views = build(config.augment, config.image_size)
+    transforms = {phase.name: transforms_of(config, phase, kept) for phase in recipe.phases}
+    views: Transforms = kept.build(config.augment, config.image_size)
     if recipe.tta and not views.random:
         raise UserError(
             f"transfer.tta={recipe.tta} averages over augmented views, but the augmentation is not random: choose one, "
@@ -159,7 +160,7 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
         )
     frozen = frozen_body(config, classes) if recipe.precomputes else None
     body = kept.features.body(frozen) if frozen and recipe.all_frozen else None
-    model = seeded(config, classes, body.width, body.groups) if body else seeded(config, classes)
+    model = make_model(config, classes, body.width, body.groups) if body else make_model(config, classes)
     optimizer = build(with_rate(config.optim), model)
     # A head on float32 features computes in float32, as it would behind the body that gave them.
     node = {**config.trainer, "precision": "fp32"} if body and body.precision == "fp32" else config.trainer

@@ -175,6 +175,22 @@ def test_runs_of_one_process_share_data(config_of):
     assert one.data is other.data
 
 
+def test_each_run_of_a_process_begins_with_a_model_of_its_own_as_if_it_were_alone(config_of):
+    kept = Kept()
+    for overrides in ([], [], ["seed=1"], ["model=resnet34"], []):
+        config = config_of(*SMALL, *overrides)
+        model, alone = assemble(config, kept).trainer.model, assemble(config).trainer.model
+        assert [group.name for group in model.layer_groups] == [group.name for group in alone.layer_groups]
+        own = {id(parameter) for parameter in model.parameters()}
+        assert {id(one) for group in model.layer_groups for one in group.parameters()} == own
+        expected = alone.state_dict()
+        assert model.state_dict().keys() == expected.keys()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+
+
 def test_more_groups_than_the_model_has_cannot_train(config_of):
     config = config_of(*SMALL, "transfer=gradual_unfreeze", "epochs=3", "transfer.phases.last_two.trains=4")
     with pytest.raises(UserError, match=r"transfer\.phases\.last_two\.trains=4, but the model has 3 layer groups"):

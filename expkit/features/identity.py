@@ -3,7 +3,7 @@
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path
@@ -133,6 +133,7 @@ def key_of(*parts: Any) -> str:
     return blake2b(dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
+@lru_cache
 def transform_identity(transform: Callable[..., "torch.Tensor"], *seeds: int) -> dict[str, Any]:
     """What a transform computes: its function with its arguments, and what it makes of a few images.
 
