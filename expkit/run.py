@@ -115,10 +115,10 @@ def schedules_of(config: Config, phase: Phase, peaks: Sequence[float]) -> Schedu
     return schedules
 
 
-def transforms_of(config: Config, phase: Phase, kept: "Kept") -> "Transforms":
+def transforms_of(config: Config, phase: Phase, make: Callable[..., Any] = build) -> "Transforms":
     """What happens to the images of a phase. Raises UserError for random ones whose features are to be precomputed."""
     override = phase.augment or None
-    transforms: Transforms = kept.build(overridden(config.augment, override), config.image_size)
+    transforms: Transforms = make(overridden(config.augment, override), config.image_size)
     if phase.augment is False:
         transforms = transforms.fixed()
     key = f"transfer.phases.{phase.name}"
@@ -151,7 +151,7 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     classes = len(data.classes)
     if classes < 2:
         raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
-    transforms = {phase.name: transforms_of(config, phase, kept) for phase in recipe.phases}
+    transforms = {phase.name: transforms_of(config, phase, kept.build) for phase in recipe.phases}
     views: Transforms = kept.build(config.augment, config.image_size)
     if recipe.tta and not views.random:
         raise UserError(
