@@ -116,7 +116,10 @@ def schedules_of(config: Config, phase: Phase, peaks: Sequence[float]) -> Schedu
 
 
 def transforms_of(config: Config, phase: Phase, make: Callable[..., Any] = build) -> "Transforms":
-    """What happens to the images of a phase. Raises UserError for random ones whose features are to be precomputed."""
+    """What happens to the images of a phase, by what `make` gives for its node.
+
+    Raises UserError for random transforms where features are to be precomputed, and views that would be alike.
+    """
     override = phase.augment or None
     transforms: Transforms = make(overridden(config.augment, override), config.image_size)
     if phase.augment is False:
