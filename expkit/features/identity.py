@@ -138,7 +138,7 @@ def transform_identity(transform: Callable[..., "torch.Tensor"], *seeds: int) ->
     """What a transform computes: its function with its arguments, and what it makes of a few images.
 
     The images tell apart what names do not: other code under the same name, or what a user's object holds. `seeds`
-    are handed to a random transform, one for each image.
+    are handed to a random transform, one for each image. A process asks a transform once: it does not change.
     """
     return {"function": described(transform), "gives": probed(transform, seeds)}
 
