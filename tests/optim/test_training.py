@@ -15,10 +15,9 @@ CHOICES = {"torch": ["optim.name=NAdam", "optim.lr=0.003"], "sgd": ["optim.lr=0.
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_digits_are_learnt(config_of, name, tmp_path):
-    five = ["data=digits", "data.classes=[0,1,2,3,4]", "image_size=16", "batch_size=32", "epochs=3"]
-    config = config_of(*five, f"optim={name}", *CHOICES.get(name, []))
+    config = config_of("data=digits", "image_size=16", "epochs=3", f"optim={name}", *CHOICES.get(name, []))
     run = assemble(config)
     _, valid = run.feed.batches(run.recipe.phases[0])
     assert run.trainer.evaluate(valid).metrics["valid_accuracy"] < 0.3
     fit_phases(run, RunFolder(tmp_path, "test"), [])
-    assert run.trainer.evaluate(valid).metrics["valid_accuracy"] > 0.8
+    assert run.trainer.evaluate(valid).metrics["valid_accuracy"] > 0.6
