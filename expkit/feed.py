@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Kept:
-    """What the runs of one process share: data, transforms, opened features, and the model that each begins with."""
+    """What the runs of one process share: data sets, opened features, and the model that each begins with."""
 
     def __init__(self) -> None:
-        self.built: dict[str, Any] = {}
+        self.built: dict[str, Data] = {}
         self.begun: tuple[str, Any] | None = None
         """What the last model was built from, and the model, untrained."""
 
@@ -37,11 +37,11 @@ class Kept:
 
         return FeatureCache()
 
-    def build(self, node: Node, *wired: object) -> Any:
-        """What a node describes that no run changes, such as data, built by the first run that asks."""
-        key = text_of(node, *wired)
+    def data(self, node: Node) -> Data:
+        """The data that a node describes, read and checked by the first run that asks."""
+        key = text_of(node)
         if key not in self.built:
-            self.built[key] = build(node, *wired)
+            self.built[key] = build(node)
         return self.built[key]
 
     def model(self, config: Config, *wired: object) -> Any:

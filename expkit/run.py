@@ -115,13 +115,13 @@ def schedules_of(config: Config, phase: Phase, peaks: Sequence[float]) -> Schedu
     return schedules
 
 
-def transforms_of(config: Config, phase: Phase, make: Callable[..., Any] = build) -> "Transforms":
-    """What happens to the images of a phase, by what `make` gives for its node.
+def transforms_of(config: Config, phase: Phase) -> "Transforms":
+    """What happens to the images of a phase.
 
     Raises UserError for random transforms where features are to be precomputed, and views that would be alike.
     """
     override = phase.augment or None
-    transforms: Transforms = make(overridden(config.augment, override), config.image_size)
+    transforms: Transforms = build(overridden(config.augment, override), config.image_size)
     if phase.augment is False:
         transforms = transforms.fixed()
     key = f"transfer.phases.{phase.name}"
@@ -150,12 +150,12 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
 
     make_model = kept.model if kept else seeded  # of one that is kept, a run has a copy
     kept = kept or Kept()
-    data: Data = kept.build(config.data)
+    data: Data = kept.data(config.data)
     classes = len(data.classes)
     if classes < 2:
         raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
-    transforms = {phase.name: transforms_of(config, phase, kept.build) for phase in recipe.phases}
-    views: Transforms = kept.build(config.augment, config.image_size)
+    transforms = {phase.name: transforms_of(config, phase) for phase in recipe.phases}
+    views = build(config.augment, config.image_size)
     if recipe.tta and not views.random:
         raise UserError(
             f"transfer.tta={recipe.tta} averages over augmented views, but the augmentation is not random: choose one, "

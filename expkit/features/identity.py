@@ -3,7 +3,7 @@
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from hashlib import blake2b
 from json import dumps
 from pathlib import Path
@@ -133,12 +133,11 @@ def key_of(*parts: Any) -> str:
     return blake2b(dumps(parts, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-@lru_cache
 def transform_identity(transform: Callable[..., "torch.Tensor"], *seeds: int) -> dict[str, Any]:
     """What a transform computes: its function with its arguments, and what it makes of a few images.
 
     The images tell apart what names do not: other code under the same name, or what a user's object holds. `seeds`
-    are handed to a random transform, one for each image. A process asks a transform once: it does not change.
+    are handed to a random transform, one for each image.
     """
     return {"function": described(transform), "gives": probed(transform, seeds)}
 
