@@ -160,10 +160,9 @@ class Sending:
                 self.store.client.log_artifact(self.run_id, str(path), None if where == "." else where)
                 yield path.name
         if with_weights:
-            if result:
-                from expkit.tracking.model import log_model
+            from expkit.tracking.model import log_model
 
-                log_model(self.folder, self.run_id)
+            log_model(self.folder, self.run_id)
             self.progress["model"] = True
             yield "model"
         self.store.client.set_terminated(self.run_id, end["status"], end["time"])

@@ -11,7 +11,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.tracking import make_parent, path_to_parent
 
 HEAD = """
@@ -20,7 +20,11 @@ from pathlib import Path
 from expkit.tracking import mlflow
 from tests.tracking.runs import new_study, new_trial, write_metrics
 """
-CONFIG = {"epochs": 2, "optim": {"_target_": "expkit.optim.adam", "lr": 0.003}}
+CONFIG = {
+    "epochs": 2,
+    "model": {"_target_": "expkit.model.resnet18"},
+    "optim": {"_target_": "expkit.optim.adam", "lr": 0.003},
+}
 
 
 def new_run(path: Path, experiment: str, **facts: Any) -> RunFolder:
@@ -41,6 +45,13 @@ def write_metrics(folder: RunFolder, steps: Iterable[int], name: str = "hp/lr_0"
     with open(folder.metrics, "a", encoding="utf-8") as file:
         for step in steps:
             file.write(json.dumps({"name": name, "value": step / 7, "step": step, "timestamp": 1000 + step}) + "\n")
+
+
+def write_weights(folder: RunFolder) -> None:
+    """The weights of a finished run and what goes with them; nobody loads these."""
+    folder.exported_weights.parent.mkdir(exist_ok=True)
+    folder.exported_weights.write_text("x")
+    write_json(folder.result, {"classes": ["cat", "dog"]})
 
 
 def runs_of(client: MlflowClient, experiment: str) -> dict[str, Run]:

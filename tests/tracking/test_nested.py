@@ -18,6 +18,7 @@ from tests.tracking.runs import (
     runs_of,
     steps_of,
     write_metrics,
+    write_weights,
 )
 
 
@@ -28,8 +29,7 @@ def test_trials_are_nested_with_their_number_and_state_and_without_weights(sweep
     ends = [("FINISHED", {"state": "complete"}), ("FINISHED", {"state": "pruned"}), ("FAILED", {"reason": "nan"})]
     for number, (status, tags) in enumerate(ends):
         trial = new_trial(study, number)
-        (trial.path / "checkpoints").mkdir()
-        trial.exported_weights.write_text("x")
+        write_weights(trial)
         write_metrics(trial, range(3))
         tracker = mlflow(trial, uri=uri)
         tracker.start()
@@ -53,7 +53,7 @@ def test_trials_are_nested_with_their_number_and_state_and_without_weights(sweep
         assert data.params["optim.lr"] == "0.003"
         assert data.tags["mlflow.parentRunId"] == top.info.run_id
         assert data.tags.items() >= tags.items()
-    assert artifacts_of(client, trial) == {"run.json", "metrics.jsonl", "config.yaml"}
+    assert artifacts_of(client, trial) == {"run.json", "metrics.jsonl", "config.yaml", "result.json"}
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -63,8 +63,7 @@ def test_the_best_trial_gets_its_weights_later(sweep, uri, client, experiment, t
     parent.start()
     trials = [new_trial(study, number) for number in range(2)]
     for trial in trials:
-        (trial.path / "checkpoints").mkdir()
-        trial.exported_weights.write_text("x")
+        write_weights(trial)
         tracker = mlflow(trial, uri=uri)
         tracker.start()
         tracker.finish("FINISHED", wait=True)

@@ -21,6 +21,7 @@ from tests.tracking.runs import (
     steps_of,
     wait_until,
     write_metrics,
+    write_weights,
 )
 
 
@@ -54,6 +55,7 @@ def test_one_sender_follows_overlapping_runs_and_those_after_them(tmp_path, uri,
     assert runs["second"].data.tags["reason"] == "it diverged"
     assert runs["first"].data.params == {
         "epochs": "2",
+        "model._target_": "expkit.model.resnet18",
         "optim._target_": "expkit.optim.adam",
         "optim.lr": "0.003",
     }
@@ -267,7 +269,10 @@ def test_files_are_sent_where_they_lie_and_checkpoints_of_finished_runs_alone(tm
     tracker.finish("KILLED")
     sent = {"plots/losses.png", ".hydra/config.yaml", "config.yaml", "run.json"}
     assert artifacts_of(client, folder) == sent
-    (folder.path / "checkpoints" / "model.safetensors").write_text("x")
+    write_weights(folder)
     tracker.start()
     tracker.finish("FINISHED")
-    assert artifacts_of(client, folder) == sent | {"checkpoints/last.pt", "checkpoints/model.safetensors"}
+    weights = {"checkpoints/last.pt", "checkpoints/model.safetensors"}
+    assert artifacts_of(client, folder) == sent | weights | {"result.json"}
+    (model,) = client.search_logged_models([client.get_experiment_by_name(experiment).experiment_id])
+    assert model.source_run_id == read_json(folder.tracking)["run_id"]
