@@ -13,14 +13,13 @@ from expkit.trainer.memory import keep_freed
 
 def faults() -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    block = torch.ones(1 << 24)
-    del block
+    for _ in range(20):
+        torch.ones(1 << 24)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-faults()
 given_back = faults()
 keep_freed()
-faults()
+faults()  # until there is a place that fits: what is small may lie in the way of the first ones
 print(given_back, faults())
 """
 
@@ -29,5 +28,5 @@ print(given_back, faults())
 def test_freed_memory_is_used_again_without_going_back_to_the_system():
     done = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
     given_back, kept = map(int, done.stdout.split())
-    assert given_back >= 32  # of 64 MB, where a page has 2
-    assert kept < given_back / 10
+    assert given_back >= 20 * 32  # of 64 MB each, where a page has 2
+    assert kept < given_back / 100
