@@ -34,9 +34,9 @@ def points(folder: Path) -> list[tuple[str, float, int]]:
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory) -> tuple[Path, str]:
-    """A sweep seeded by the LR finder, and what it said."""
+    """A tracked sweep seeded by the LR finder, and what it said."""
     cwd = tmp_path_factory.mktemp("seeded")
-    status, out, err = expkit("+sweeps=lr_wd_pct_start", "hydra.sweeper.n_trials=8", cwd=cwd)
+    status, out, err = expkit("tracking=mlflow", "+sweeps=lr_wd_pct_start", "hydra.sweeper.n_trials=8", cwd=cwd)
     assert status == 0, err
     return cwd, out
 
@@ -65,7 +65,7 @@ def test_each_trial_has_the_folder_of_a_hydra_job_and_a_run(seeded):
     for trial in study.trials:
         own = folder / str(trial.number)
         overrides = yaml.safe_load((own / ".hydra" / "overrides.yaml").read_text())
-        assert [*TINY, "+sweeps=lr_wd_pct_start"] == overrides[:-3]
+        assert [*TINY, "tracking=mlflow", "+sweeps=lr_wd_pct_start"] == overrides[:-3]
         assert {text.split("=")[0] for text in overrides[-3:]} == set(trial.params)
         composed = yaml.safe_load((own / ".hydra" / "config.yaml").read_text())
         assert composed["optim"]["lr"] == trial.params["optim.lr"]
@@ -116,22 +116,18 @@ def test_a_sweep_leaves_tables_pictures_and_the_best_params(seeded):
     assert not (folder / ".workers").exists()
 
 
-def test_the_store_has_the_model_of_the_best_trial_and_of_no_other(directory):
-    uri = f"sqlite:///{directory}/mlflow.db"
-    tracked = ["tracking=mlflow", f"tracking.uri={uri}", LR, "hydra/sweeper=expkit", "hydra.sweeper.n_trials=4"]
-    status, _, err = expkit(*tracked, cwd=directory)
-    assert status == 0, err
-    client = MlflowClient(uri)
+def test_the_store_has_the_model_of_the_best_trial_and_of_no_other(seeded):
+    client = MlflowClient(f"sqlite:///{seeded[0]}/outputs/mlflow.db")
     (experiment,) = client.search_experiments(filter_string="name = 'digits'")
     trials = client.search_runs([experiment.experiment_id], "params.trial LIKE '%'")
-    assert len(trials) == 4
+    assert len(trials) == 8
     (study,) = client.search_runs([experiment.experiment_id], "tags.kind = 'study'")
     best = study.data.tags["best_trial"]
-    with_model = {model.source_run_id for model in client.search_logged_models([experiment.experiment_id])}
-    assert with_model == {run.info.run_id for run in trials if run.data.params["trial"] == best}
-    own = directory / "outputs" / "digits" / "sweep_digits-search" / best
+    (logged,) = client.search_logged_models([experiment.experiment_id])
+    assert [logged.source_run_id] == [run.info.run_id for run in trials if run.data.params["trial"] == best]
+    own = folder_of(seeded[0]) / best
     image = np.zeros((16, 16, 3), np.uint8)
-    model = mlflow.pyfunc.load_model(f"runs:/{json.loads((own / 'tracking.json').read_text())['run_id']}/model")
+    model = mlflow.pyfunc.load_model(logged.artifact_location)
     assert model.predict(pd.DataFrame({"image": [image]}))["class"][0] in result_of(own)["classes"]
 
 
