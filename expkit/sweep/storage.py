@@ -150,8 +150,9 @@ def take_advisory(engine: sqlalchemy.Engine, url: URL) -> Callable[[], object] |
         query, name = "SELECT pg_try_advisory_lock(:name)", seed_of("expkit.sweep")
         taken = connection.execute(sqlalchemy.text(query), {"name": name}).scalar()
     else:
-        query = "SELECT GET_LOCK(:name, 0)"
-        taken = connection.execute(sqlalchemy.text(query), {"name": f"expkit.sweep.{url.database}"}).scalar()
+        # The name holds for the whole server, not for one database; MySQL refuses one of more than 64 characters.
+        query, label = "SELECT GET_LOCK(:name, 0)", f"expkit.sweep.{seed_of(str(url.database))}"
+        taken = connection.execute(sqlalchemy.text(query), {"name": label}).scalar()
     if not taken:
         connection.close()
         return None
