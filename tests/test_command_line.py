@@ -21,7 +21,9 @@ from sklearn.datasets import load_digits
 
 from expkit.run_folder import read_json
 
-SMALL = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=64", "tracking=none")
+MODEL = ("model=timm", "model.name=test_resnet")
+SMALL = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=16", *MODEL, "tracking=none")
+STEPS = 3 * 89
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
@@ -204,11 +206,11 @@ def test_a_signal_saves_a_checkpoint_from_which_resume_gives_the_same_bits(tmp_p
     folder = only_run(tmp_path)
     assert f"python -m expkit resume={folder.relative_to(tmp_path)}" in err
     stopped = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["state"]
-    assert stopped["step"] < 66
+    assert stopped["step"] < STEPS
     status, _, err = expkit(f"resume={folder}", cwd=tmp_path)
     assert status == 0, err
     assert_same(whole_run, last_weights(folder))
-    assert len(pq.read_table(folder / "traces.parquet")) == 66
+    assert len(pq.read_table(folder / "traces.parquet")) == STEPS
 
 
 def test_a_killed_run_resumes_in_the_same_mlflow_run_to_the_same_bits(tmp_path, whole_run):
@@ -238,7 +240,7 @@ def test_a_killed_run_resumes_in_the_same_mlflow_run_to_the_same_bits(tmp_path, 
     client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     assert client.get_run(run_id).info.status == "FINISHED"
     assert [point.step for point in client.get_metric_history(run_id, "valid_loss")] == [1, 2, 3]
-    assert [point.step for point in client.get_metric_history(run_id, "hp/lr_0")] == list(range(66))
+    assert [point.step for point in client.get_metric_history(run_id, "hp/lr_0")] == list(range(STEPS))
     assert json.loads((folder / "result.json").read_text())["run_id"] == run_id
 
 

@@ -13,7 +13,7 @@ from expkit.run_folder import RunFolder
 from expkit.task import lr_find, train
 from tests.test_command_line import expkit, only_run, start, wait_until
 
-TINY = ("+experiment=digits", "image_size=8", "batch_size=64", "model=xresnet18")
+TINY = ("+experiment=digits", "image_size=16", "batch_size=64", "model=timm", "model.name=test_resnet")
 
 
 @pytest.fixture(scope="module")

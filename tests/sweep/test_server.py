@@ -65,7 +65,7 @@ def trials_in(url: str) -> list[optuna.trial.FrozenTrial]:
 
 def test_two_machines_work_at_one_study_and_a_killed_ones_trial_is_found_by_its_heartbeat(postgresql, directory):
     """Two commands in two directories, as on two machines that share only the server."""
-    arguments = (*SWEEP, f"hydra.sweeper.storage={postgresql}", "hydra.sweeper.n_trials=8", "epochs=40")
+    arguments = (*SWEEP, f"hydra.sweeper.storage={postgresql}", "hydra.sweeper.n_trials=8", "epochs=25")
     here, there = directory / "here", directory / "there"
     for cwd in (here, there):
         cwd.mkdir()

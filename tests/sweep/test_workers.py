@@ -77,7 +77,7 @@ def test_two_workers_share_a_study_without_losing_doubling_or_failing_a_trial(di
 
 
 def test_a_killed_workers_trial_is_run_again_by_the_others(directory):
-    process = start(*SWEEP, "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2", "epochs=40", cwd=directory)
+    process = start(*SWEEP, "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2", "epochs=25", cwd=directory)
     wait_until(begun(directory, 1), process)
     workers_of(process)[0].kill()
     out, err = process.communicate(timeout=200)
@@ -92,7 +92,7 @@ def test_a_killed_workers_trial_is_run_again_by_the_others(directory):
 
 
 def test_a_killed_driver_takes_its_workers_along_and_the_same_command_goes_on(directory):
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "epochs=40")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "epochs=25")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, 1), process)
     workers = workers_of(process)
@@ -108,7 +108,7 @@ def test_a_killed_driver_takes_its_workers_along_and_the_same_command_goes_on(di
 
 
 def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(directory):
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.heartbeat=1", "epochs=60")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.heartbeat=1", "epochs=40")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, 1), process)
     sleeper = workers_of(process)[0]
@@ -142,7 +142,7 @@ def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
 
 @pytest.mark.parametrize(("number", "status", "jobs"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])
 def test_a_signal_ends_workers_after_the_step_in_hand(directory, number, status, jobs):
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=2", f"hydra.sweeper.n_jobs={jobs}", "epochs=80")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=2", f"hydra.sweeper.n_jobs={jobs}", "epochs=50")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, jobs - 1), process)
     process.send_signal(number)
