@@ -91,6 +91,8 @@ def run_task(composed: DictConfig) -> object:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     try:
+        if hydra_config.mode == RunMode.RUN and hydra_config.sweeper.get("params"):
+            raise UserError("a sweep was chosen, and one run would ignore its params: add -m")
         config = plain(composed)
         overrides = hydra_config.overrides.task
         run = RunFolder.create(folder, experiment(), asdict(config), overrides, **place_in_grid(hydra_config))

@@ -100,8 +100,14 @@ def suggestions(curve: Curve, suggest: str) -> dict[str, float]:
 
 def ask(way: str, lrs: Sequence[float], losses: Sequence[float]) -> float:
     """The learning rate that one way suggests. Raises UserError where a user's function gives none."""
-    lr: object = function_of(way)(lrs, losses)
-    if not isinstance(lr, int | float | np.number) or not 0 < lr < math.inf:
+    try:
+        lr: object = function_of(way)(lrs, losses)
+    except Exception as error:  # whatever a user's function may raise
+        raise UserError(
+            f"lr_find.suggest={way} is called with (lrs, losses), two lists of one length, and raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if isinstance(lr, bool) or not isinstance(lr, int | float | np.number) or not 0 < lr < math.inf:
         raise UserError(f"lr_find.suggest={way} must give a learning rate above 0, got {lr!r}")
     return float(lr)
 

@@ -85,6 +85,14 @@ def nothing(lrs, losses):
     return -1.0
 
 
+def truth(lrs, losses):
+    return True
+
+
+def broken(lrs):
+    return lrs[0]
+
+
 def test_an_own_function_is_run_only_where_it_is_trusted(monkeypatch):
     monkeypatch.delenv("EXPKIT_TRUST", raising=False)
     with pytest.raises(UserError, match=r"lr_find\.suggest: .*EXPKIT_TRUST=tests"):
@@ -93,6 +101,10 @@ def test_an_own_function_is_run_only_where_it_is_trusted(monkeypatch):
     check_lr_find(SETTINGS | {"suggest": "tests.test_lr_finder.middle"})
     with pytest.raises(UserError, match=r"suggest=tests\.test_lr_finder\.nothing must give a learning rate above 0"):
         suggestions(v_curve(), "tests.test_lr_finder.nothing")
+    with pytest.raises(UserError, match=r"suggest=tests\.test_lr_finder\.truth must give .*, got True"):
+        suggestions(v_curve(), "tests.test_lr_finder.truth")
+    with pytest.raises(UserError, match=r"suggest=tests\.test_lr_finder\.broken is called with .*raised TypeError: "):
+        suggestions(v_curve(), "tests.test_lr_finder.broken")
 
 
 @pytest.mark.parametrize("points", [1, 14, 16])

@@ -18,8 +18,9 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
+from expkit.config import GROUPS
 from expkit.errors import UserError
-from expkit.sweep.space import Around, Choice, Numbers, Param, Search, text_of
+from expkit.sweep.space import Around, Choice, Numbers, Param, Search, bare, text_of
 
 
 def read_search(params: Mapping[str, Any], arguments: Sequence[str], loader: ConfigLoader | None = None) -> Search:
@@ -30,6 +31,7 @@ def read_search(params: Mapping[str, Any], arguments: Sequence[str], loader: Con
     found: dict[str, Param | str] = {}
     for key, value in params.items():
         where = f"hydra.sweeper.params.{key}"
+        refuse_nodes(key, value, where)
         found[bare(key)] = read_param(parsed(f"{key}={text_of(value)}", where, loader), where)
     for argument in arguments:
         override = parsed(argument, argument, loader)
@@ -41,9 +43,16 @@ def read_search(params: Mapping[str, Any], arguments: Sequence[str], loader: Con
     )
 
 
-def bare(key: str) -> str:
-    """A key without the signs by which an override adds or deletes it."""
-    return key.lstrip("+~")
+def refuse_nodes(key: str, value: object, where: str) -> None:
+    """Raise UserError for YAML that is no space of a config group: a mapping of keys, a list of choices."""
+    if bare(key) not in GROUPS or isinstance(value, str):
+        return
+    if isinstance(value, Mapping):
+        inner = next(iter(value), "KEY")
+        raise UserError(f"{where} must be a choice or a space, got a mapping; write {key}.{inner}, with a dot")
+    if isinstance(value, Sequence):
+        choices = ", ".join(map(str, value))
+        raise UserError(f"{where} must be a choice or a space, got a list; write choice({choices})")
 
 
 def parsed(text: str, where: str, loader: ConfigLoader | None = None) -> Override:

@@ -13,7 +13,7 @@ from expkit import trust
 from expkit.errors import UserError
 from expkit.sweep.grammar import parsed, read_param
 from expkit.sweep.settings import Settings
-from expkit.sweep.space import Choice, Param, Search, Space, Value, text_of
+from expkit.sweep.space import Choice, Param, Search, Space, Value, bare, text_of
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Sweep:
     """The sweep's folder."""
     storage: str
     """URL of the study's database."""
+    searches: Mapping[str, Any]
+    """What its study searches, section by section: two sweeps that differ in it cannot share a study."""
 
 
 def hide_password(config: DictConfig) -> None:
@@ -44,8 +46,8 @@ def hide(text: str) -> str:
     return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
 
 
-def conditional(conditions: str | None, params: Mapping[str, Any]) -> Sequence[Param | str]:
-    """What the user's function adds to a trial with these params.
+def conditional(conditions: str | None, params: Mapping[str, Any], search: Search) -> Sequence[Param | str]:
+    """What the user's function adds to a trial with these params, but for keys that `search` says something of.
 
     Raises UserError where it fails, or gives what is no space or value.
     """
@@ -60,7 +62,9 @@ def conditional(conditions: str | None, params: Mapping[str, Any]) -> Sequence[P
     if not isinstance(added, Mapping):
         raise UserError(f"{key}: {conditions} must give a mapping of keys to spaces, got {added!r}")
     return [
-        read_param(parsed(f"{name}={text_of(value)}", f"{conditions}: {name}"), name) for name, value in added.items()
+        read_param(parsed(f"{name}={text_of(value)}", f"{conditions}: {name}"), name)
+        for name, value in added.items()
+        if bare(name) not in search.keys
     ]
 
 

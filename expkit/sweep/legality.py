@@ -23,8 +23,12 @@ OUTSIDE = ("objective", "tracking", "task", "hydra", "lr_find")
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
 
 
-def check_sweep(context: HydraContext, config: DictConfig, settings: Settings, search: Search) -> Config:
-    """Compose the base config, and configs in which every value of the space occurs; gives the base config, checked.
+def check_sweep(
+    context: HydraContext, config: DictConfig, settings: Settings, search: Search
+) -> tuple[Config, dict[str, list[str]]]:
+    """Compose the base config, and configs in which every value of the space occurs.
+
+    Gives the base config, checked, and what the conditions add: key -> spaces and values that it may have.
 
     Raises UserError for a value that does not fit its key, a key that not all choices have, nothing to search, or a
     direction that is not the objective's.
@@ -47,22 +51,29 @@ def check_sweep(context: HydraContext, config: DictConfig, settings: Settings, s
             f"hydra.sweeper.direction must be {expected}, since objective.mode is {base.objective['mode']} for "
             f"{base.objective['metric']}; got {settings.direction}"
         )
+    found: dict[str, set[str]] = {}
     for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
-        check_point(composer, settings, search, number)
-    return base
+        for one in check_point(composer, settings, search, number):
+            key, _, value = (one.key, "", str(one.space)) if isinstance(one, Param) else one.partition("=")
+            found.setdefault(key, set()).add(value)
+    return base, {key: sorted(values) for key, values in found.items()}
 
 
-def check_point(composer: Composer, settings: Settings, search: Search, number: int) -> None:
-    """Compose the trial that has the `number`-th value of each param. Raises UserError that says which trial it is."""
+def check_point(composer: Composer, settings: Settings, search: Search, number: int) -> Sequence[Param | str]:
+    """Compose the trial that has the `number`-th value of each param; gives what the conditions add to it.
+
+    Raises UserError that says which trial it is.
+    """
     drawn = [(param, pick(param.space, number)) for param in search.params]
     overrides = [param.override(value) for param, value in drawn]
     try:
         values = {param.key: plain_value(param.space, value) for param, value in drawn}
-        added = conditional(settings.conditions, values)
+        added = conditional(settings.conditions, values, search)
         overrides += [one.override(pick(one.space, number)) if isinstance(one, Param) else one for one in added]
         plain(composer.job([*search.fixed, *overrides])[0])
     except (UserError, HydraException, OmegaConfBaseException) as error:
         raise UserError(f"a trial with {' '.join(overrides)} cannot run: {explain(error)}") from None
+    return added
 
 
 def examples(space: Space) -> Sequence[Value]:
@@ -78,7 +89,7 @@ def pick(space: Space, number: int) -> Value:
     return values[number % len(values)]
 
 
-def searches(base: Config, settings: Settings, search: Search) -> dict[str, Any]:
+def searches(base: Config, settings: Settings, search: Search, added: Mapping[str, list[str]]) -> dict[str, Any]:
     """What a study searches, section by section: two commands that differ in it cannot share a study."""
     shared = {
         "repeats": settings.repeats,
@@ -88,7 +99,8 @@ def searches(base: Config, settings: Settings, search: Search) -> dict[str, Any]
     config = dict(
         flat({key: value for key, value in vars(base).items() if key not in ("tracking", "task", "num_workers")})
     )
-    return {"space": {param.key: str(param.space) for param in search.params}, "sweep": shared, "config": config}
+    space = {param.key: str(param.space) for param in search.params}
+    return {"space": space, "conditions": dict(added), "sweep": shared, "config": config}
 
 
 def flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

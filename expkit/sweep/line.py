@@ -88,7 +88,7 @@ class SweepLine:
                 self.told.add(trial.number)
                 line = f"trial {trial.number}: {told(trial, self.metric)}"
                 if not self.console.is_terminal:
-                    self.say(f"{line}  [{so_far}, {finished}/{self.wanted}]")
+                    self.say(f"{line}  [{so_far and f'{so_far}, '}{finished}/{self.wanted}]")
                 elif trial.state == TrialState.FAIL:
                     self.say(line)
         self.bar.update(self.task, completed=finished, best=so_far)

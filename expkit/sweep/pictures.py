@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from expkit.plots import save
+from expkit.sweep.study import is_lost
 
 Values = NDArray[np.float64]
 
@@ -113,10 +114,14 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial], metric: str, sign: f
     axes.step([trial.number for trial in complete], best, where="post", color=BEST, label="best so far")
     for trial in [trial for trial in complete if trial.user_attrs.get("origin") == "lr_find"]:
         axes.plot(trial.number, values_of([trial]), "o", mfc="none", mec="black", ms=12, label="from the LR finder")
-    failed = [trial.number for trial in trials if trial.state == TrialState.FAIL]
-    if failed:
-        bottom = np.full(len(failed), 0.02)
-        axes.plot(failed, bottom, "X", color="black", transform=axes.get_xaxis_transform(), label="failed")
+    ended = [trial for trial in trials if trial.state == TrialState.FAIL]
+    lost = [trial.number for trial in ended if is_lost(trial)]
+    failed = [trial.number for trial in ended if not is_lost(trial)]
+    for numbers, colour, label in ((failed, "black", "failed"), (lost, PALE, "lost, run again")):
+        if numbers:
+            bottom = np.full(len(numbers), 0.02)
+            axes.plot(numbers, bottom, "X", color=colour, transform=axes.get_xaxis_transform(), label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="trial", title="History")
     axes.set_ylabel(metric)
     finish(axes)
@@ -141,7 +146,7 @@ def draw_slices(path: Path, trials: Sequence[FrozenTrial], params: Sequence[Draw
         axes.remove()
     for row in grid:
         row[0].set_ylabel(metric)
-    figure.colorbar(dots, ax=list(figure.axes), label="trial")
+    figure.colorbar(dots, ax=list(figure.axes), label="trial", ticks=MaxNLocator(integer=True))
     save(figure, path)
 
 

@@ -41,7 +41,9 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | No
     write_trials(sweep.folder, trials)
     best = best_so_far(study, trials)
     if best is None:
-        print(f"no trial of the study {study.study_name} came to its end; folder {shown(sweep.folder)}")
+        limit = sweep.settings.timeout
+        why = f" within hydra.sweeper.timeout={limit:g} seconds" if limit else ""
+        print(f"no trial of the study {study.study_name} came to its end{why}; folder {shown(sweep.folder)}")
         return
     send_model(sweep.folder, base, best)
     text = best_experiment(sweep, metric, study.study_name, best)
@@ -55,8 +57,8 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | No
     draw_pictures(sweep.folder / "plots", study, trials, metric)
     folder = RunFolder(sweep.folder, "")
     write_metrics(folder, study, trials, metric)
-    folder.note(tags=tags_of(best) | {MLFLOW_RUN_NOTE: description(study, trials, metric)})
-    tell(sweep.folder, best, trials, metric, hint)
+    folder.note(tags=tags_of(sweep, best) | {MLFLOW_RUN_NOTE: description(study, trials, metric)})
+    tell(sweep, best, trials, metric, hint)
 
 
 def send_model(folder: Path, base: Config, best: FrozenTrial) -> None:
@@ -70,25 +72,33 @@ def send_model(folder: Path, base: Config, best: FrozenTrial) -> None:
             tracker.update()
 
 
-def tell(folder: Path, best: FrozenTrial, trials: list[FrozenTrial], metric: str, hint: str | None) -> None:
+def tell(sweep: Sweep, best: FrozenTrial, trials: list[FrozenTrial], metric: str, hint: str | None) -> None:
     """Print the best trial, and how to look at it and train it again."""
     counted = count(trials)
     others = {"pruned": counted.pruned, "failed": counted.failed}
     told = ", ".join(f"{number} {what}" for what, number in others.items() if number)
+    name = f"{mean_over(sweep)}{metric}"
     lines = [
-        f"{metric} {value_of(best):.4f} in trial {best.number}, the best of {counted.finished}{told and f' ({told})'}",
+        f"{name} {value_of(best):.4f} in trial {best.number}, the best of {counted.finished}{told and f' ({told})'}",
         *(f"  {key} {short(value)}" for key, value in best.params.items()),
-        f"  folder   {shown(folder)}",
-        f"  again    {reproduce(folder, best)}",
+        f"  folder   {shown(sweep.folder)}",
+        f"  again    {reproduce(sweep.folder, best)}" + (", its first seed" if sweep.settings.repeats > 1 else ""),
         *([f"  compare  {hint}"] if hint else []),
     ]
     Console().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
-def tags_of(best: FrozenTrial) -> dict[str, str]:
-    """What the run of the study says of the best trial; tags, since a longer study may find a better one."""
+def mean_over(sweep: Sweep) -> str:
+    """What to write before the objective of a trial of several runs."""
+    repeats = sweep.settings.repeats
+    return f"mean over {repeats} seeds of " if repeats > 1 else ""
+
+
+def tags_of(sweep: Sweep, best: FrozenTrial) -> dict[str, str]:
+    """What the run of the study says of the best trial, and of how it was found; another command may change both."""
     params = {f"best.{key}": str(value) for key, value in best.params.items()}
-    return {"best_trial": str(best.number), "best_value": str(value_of(best)), **params}
+    how = {key: str(getattr(sweep.settings, key)) for key in ("sampler", "pruner", "seed", "n_trials")}
+    return {"best_trial": str(best.number), "best_value": str(value_of(best)), **params, **how}
 
 
 def reproduce(folder: Path, best: FrozenTrial) -> str:
@@ -134,7 +144,7 @@ def best_experiment(sweep: Sweep, metric: str, study: str, best: FrozenTrial) ->
     header = (
         "# @package _global_\n"
         f"# {reproduce(sweep.folder, best)}\n"
-        f"# Trial {best.number} of the study {study}: {metric} {value_of(best)}\n"
+        f"# Trial {best.number} of the study {study}: {mean_over(sweep)}{metric} {value_of(best)}\n"
     )
     return header + OmegaConf.to_yaml(OmegaConf.create({"defaults": chosen, **config}))
 

@@ -42,7 +42,7 @@ class Settings:
     heartbeat: Count = 10
     """Seconds between a worker's signs of life; without one for six times as long, its trial is run again."""
     conditions: str | None = None
-    """Dotted name of a function of a trial's params that gives further ones."""
+    """Dotted name of a function of a trial's params that gives further ones, but for keys that are told anyway."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Key of the config -> its space in the override grammar, {around: lr_find, factor: F}, or a value."""
 

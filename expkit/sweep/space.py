@@ -104,9 +104,19 @@ class Search:
     fixed: tuple[str, ...]
 
     @property
+    def keys(self) -> set[str]:
+        """What the command line and the sweep's file say something of."""
+        return {param.key for param in self.params} | {bare(text.partition("=")[0]) for text in self.fixed}
+
+    @property
     def searches_lr(self) -> bool:
         """Whether a space lies around what the LR finder suggests."""
         return any(isinstance(param.space, Around) for param in self.params)
+
+
+def bare(key: str) -> str:
+    """A key without the signs by which an override adds or deletes it."""
+    return key.lstrip("+~")
 
 
 def text_of(value: object) -> str:

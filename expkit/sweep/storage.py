@@ -53,6 +53,10 @@ def open_storage(url: URL, heartbeat: int) -> RDBStorage:
             )
     except RuntimeError as error:  # how Optuna refuses the tables of another version
         raise UserError(f"hydra.sweeper.storage={shown(url)}: {error}") from None
+    except DBAPIError as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        told = f"hydra.sweeper.storage={shown(url)} cannot be used ({reason}); name another database"
+        raise UserError(told) from None
     if sqlite:
         event.listen(storage.engine, "connect", share_sqlite)
         storage.engine.dispose()  # connections made before
@@ -109,7 +113,13 @@ def lock_of(url: URL) -> StudyLock:
     if url.get_backend_name() == "sqlite":
         assert url.database is not None
         path = Path(url.database)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"{error.strerror}: {error.filename}"
+            raise UserError(f"hydra.sweeper.storage={shown(url)}: its folder cannot be made ({reason})") from None
+        if path.is_dir():
+            raise UserError(f"hydra.sweeper.storage={shown(url)} is a folder; name a file in it")
         return StudyLock(lambda: take_file(path.with_name(f"{path.name}.lock")))
     engine = connect(url)
     return StudyLock(lambda: take_advisory(engine, url))

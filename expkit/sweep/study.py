@@ -71,6 +71,13 @@ def open_study(
     return study
 
 
+def unbind(store: Store, study: optuna.Study) -> None:
+    """Leave open what a study searches where it has no trial: what kept it from its first one may be changed."""
+    with store.lock.held():
+        if not study.get_trials(deepcopy=False):
+            study.set_user_attr("searches", None)
+
+
 class Unused(optuna.samplers.RandomSampler):
     """Stands for a sampler where no trial is drawn."""
 

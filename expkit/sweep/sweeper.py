@@ -54,7 +54,7 @@ def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> 
     """
     settings = read_settings(config.hydra.sweeper)
     search = read_search(settings.params, arguments, context.config_loader)
-    base = check_sweep(context, config, settings, search)
+    base, added = check_sweep(context, config, settings, search)
 
     from expkit.sweep.samplers import make_pruner, make_sampler
 
@@ -64,7 +64,8 @@ def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> 
     storage = absolute(settings.storage) if settings.storage else f"sqlite:///{folder}/study.db"
     shown = copy.deepcopy(config)
     hide_password(shown)
-    return Sweep(context, shown, settings, search, folder, storage), base
+    told = searches(base, settings, search, added)
+    return Sweep(context, shown, settings, search, folder, storage, told), base
 
 
 def absolute(url: str) -> str:
@@ -81,12 +82,12 @@ def run_sweep(sweep: Sweep, base: Config) -> None:
     """
     from expkit.sweep.line import SweepLine
     from expkit.sweep.storage import Store
-    from expkit.sweep.study import open_study
+    from expkit.sweep.study import open_study, unbind
 
     settings = sweep.settings
     store = Store(sweep.storage, settings.heartbeat)
     direction = DIRECTIONS[base.objective["mode"]]
-    study = open_study(store, settings.study_name, direction, searches(base, settings, sweep.search))
+    study = open_study(store, settings.study_name, direction, sweep.searches)
     refuse_other_trials(sweep.folder, study)
     sweep.folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(sweep.config, sweep.folder / "multirun.yaml")
@@ -96,7 +97,11 @@ def run_sweep(sweep: Sweep, base: Config) -> None:
             ends = launch(worker_of(sweep, home), overrides_of(sweep, home), settings.n_jobs)
         if not any(end.killed or end.signal for end in ends):  # else somebody may look for locks there
             leave(sweep.folder / home)
-        check_ends(sweep, study, ends, request.signal)
+        try:
+            check_ends(sweep, study, base.objective["metric"], ends, request.signal)
+        except UserError:
+            unbind(store, study)
+            raise
 
         from expkit.sweep.report import write_report  # imports torch, for which the study need not wait to begin
 
@@ -143,7 +148,7 @@ def tracked(sweep: Sweep, base: Config) -> Iterator[Tracker]:
         name=sweep.settings.study_name,
         tracking=base.tracking,
         overrides=list(hydra.overrides.task),
-        params={f"space.{param.key}": str(param.space) for param in sweep.search.params},
+        params=params_of(sweep),
     )
     tracker: Tracker = build(base.tracking, folder)
     tracker.start()
@@ -158,12 +163,24 @@ def tracked(sweep: Sweep, base: Config) -> Iterator[Tracker]:
         tracker.finish(status)
 
 
-def check_ends(sweep: Sweep, study: "optuna.Study", ends: list[Ended], signal: int) -> None:
+def params_of(sweep: Sweep) -> dict[str, Any]:
+    """What the run of a study has as params: what it searches, which stays the same however often it goes on."""
+    spaces = {param.key: str(param.space) for param in sweep.search.params}
+    added = {key: " or ".join(values) for key, values in sweep.searches["conditions"].items()}
+    params = {f"space.{key}": text for key, text in {**spaces, **added}.items()}
+    return params | {key: value for key, value in sweep.searches["sweep"].items() if value is not None}
+
+
+def check_ends(sweep: Sweep, study: "optuna.Study", metric: str, ends: list[Ended], signal: int) -> None:
     """Raise what ended the workers early: Interrupted for a signal, UserError for a mistake or a kill."""
+    from expkit.sweep.line import best_so_far
     from expkit.sweep.study import count, wanted
 
-    counted, n_trials = count(study.get_trials(deepcopy=False)), wanted(sweep.settings, sweep.search)
-    done = f"{counted.finished} of {n_trials} trials have finished; run the same command again to go on"
+    trials = study.get_trials(deepcopy=False)
+    counted, n_trials = count(trials), wanted(sweep.settings, sweep.search)
+    best = best_so_far(study, trials)
+    led = f", the best with {metric} {best.value:.4f} (trial {best.number})" if best else ""
+    done = f"{counted.finished} of {n_trials} trials have finished{led}; run the same command again to go on"
     incomplete = counted.finished < n_trials
     if incomplete and (number := signal or max(end.signal for end in ends)):
         raise interrupt.Interrupted(number, f"stopped: {done}")

@@ -43,7 +43,7 @@ class Place:
     stop: Callable[[], int]
     """The number of the signal for which the sweep is to stop, 0 while there is none."""
     leads: Callable[[float], bool]
-    """Whether a value of the objective is better than those of all other trials so far."""
+    """Whether the trial is better than all others so far, given the objective of its last run."""
 
 
 def train_run(config: Config, folder: RunFolder, kept: "Kept", place: Place) -> float:
@@ -85,7 +85,7 @@ def train_to_end(config: Config, folder: RunFolder, kept: "Kept", place: Place, 
         fit_phases(run, folder, [recorder, best, reporting])
     result = result_of(config, run, recorder, tracker.run_id(), time.monotonic() - began)
     value = float(result["objective"]["value"])
-    if place.repeats == 1 and place.leads(value):
+    if place.repeat == place.repeats - 1 and place.leads(value):
         best.write(config, folder, run)
     write_json(folder.result, result)
     folder.trace_rows.unlink()

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -76,7 +76,7 @@ def draw(sweep: Sweep, trial: optuna.Trial, lr: float | None) -> list[str]:
         value = suggest(trial, param.key, known(param.space, lr, param.key))
         plain_params[param.key] = plain_value(param.space, value)
         overrides.append(param.override(value))
-    for one in conditional(sweep.settings.conditions, plain_params):
+    for one in conditional(sweep.settings.conditions, plain_params, sweep.search):
         if isinstance(one, Param):
             value = suggest(trial, one.key, known(one.space, lr, one.key))
             overrides.append(one.override(value))
@@ -126,9 +126,11 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
     from expkit.sweep.training import Place, train_run
 
     config, folder = plain(composed), Path(HydraConfig.get().runtime.output_dir)
-    repeats, values = sweep.settings.repeats, []
+    repeats: int = sweep.settings.repeats
+    values: list[float] = []
     for repeat in range(repeats):
-        seeded = replace(config, seed=config.seed + repeat)
+        # The config's own seed comes last, when it is known whether the trial leads: that run has the trial's weights.
+        seeded = replace(config, seed=config.seed + repeats - 1 - repeat)
         path = folder if repeats == 1 else folder / f"seed_{seeded.seed}"
         run = RunFolder.create(
             path,
@@ -140,15 +142,16 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
             params={"trial": trial.number},
             model=False,
         )
-        place = Place(trial, repeat, repeats, stop, partial(leads, trial.study))
+        place = Place(trial, repeat, repeats, stop, partial(leads, trial.study, values))
         values.append(train_run(seeded, run, kept, place))
         if run.exported_weights.exists():
             trial.set_user_attr(WEIGHTS, os.path.relpath(path, sweep.folder))
     return fmean(values)
 
 
-def leads(study: optuna.Study, value: float) -> bool:
-    """Whether a value of the objective is better than those of all finished trials."""
+def leads(study: optuna.Study, earlier: Sequence[float], last: float) -> bool:
+    """Whether the mean objective of a trial's runs, of which one has ended last, beats those of all finished trials."""
+    value = fmean([*earlier, last])
     others = [trial.value for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     values = [other for other in others if other is not None]
     lower = study.direction == optuna.study.StudyDirection.MINIMIZE

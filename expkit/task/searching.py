@@ -68,7 +68,10 @@ def search(
             try:
                 find_lr(trainer, train, peaks, settings, folder, watch=told)
             except Stopped:
-                raise interrupt.Interrupted(trainer.stop.signal, "stopped while searching a learning rate") from None
+                told = (
+                    f"stopped while searching a learning rate; again with  python -m expkit resume={shown(folder.path)}"
+                )
+                raise interrupt.Interrupted(trainer.stop.signal, told) from None
 
 
 def named(recipe: "Recipe", name: str | None) -> "Phase":

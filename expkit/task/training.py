@@ -78,7 +78,7 @@ def fit_phases(run: Run, folder: RunFolder, observers: "Sequence[Observer]") -> 
         with interrupt.listen() as trainer.stop:
             try:
                 trainer.prepare(phase)
-                peaks = run.peaks(phase, partial(search, run, train, folder))
+                peaks = run.peaks(phase, partial(search, run, phase.name, train, folder))
                 trainer.fit(phase, schedules_of(run.config, phase, peaks), train, valid)
             except Stopped:
                 where = f"stopped after step {trainer.state.step}"
@@ -86,13 +86,14 @@ def fit_phases(run: Run, folder: RunFolder, observers: "Sequence[Observer]") -> 
                 raise interrupt.Interrupted(trainer.stop.signal, f"{where}; {go_on}") from None
 
 
-def search(run: Run, train: "Loader", folder: RunFolder, rates: Sequence[float]) -> float:
-    """Ask the LR finder, as the run stands, for the head's rate; `rates` say how far apart those of the groups are."""
+def search(run: Run, phase: str, train: "Loader", folder: RunFolder, rates: Sequence[float]) -> float:
+    """Ask the LR finder for the head's rate, in a phase and as the run stands; `rates` are those of the groups to 1."""
     from expkit.lr_search import find_lr
 
     settings = check_lr_find(run.config.lr_find)
     lr = find_lr(run.trainer, train, rates, settings, folder)
-    print(f"learning rate {lr:.3g} ({settings.suggest} of the LR finder, times {settings.scale:g})")
+    scaled = "" if settings.scale == 1 else f" x lr_find.scale={settings.scale:g}"
+    print(f"learning rate of the head: {lr:.3g}, from the LR finder in the phase {phase} ({settings.suggest}{scaled})")
     return lr
 
 

@@ -119,6 +119,8 @@ def test_a_mistake_is_named_before_anything_runs(prepared, directory, overrides,
             "hydra.sweeper.params.optim.lr: 'optim.lr=interval(1)' is not written in Hydra's",
         ),
         ("{optim.lr: {around: slope}}", "hydra.sweeper.params.optim.lr.around must be lr_find, got 'slope'"),
+        ("{optim: [sgd, adam]}", "hydra.sweeper.params.optim must be a choice or a space, got a list; write choice("),
+        ("{optim: {lr: 'interval(0, 1)'}}", "hydra.sweeper.params.optim must be a choice or a space, got a mapping"),
     ],
 )
 def test_a_mistake_in_a_sweep_file_is_named_with_its_key(directory, params, message):
@@ -132,6 +134,37 @@ def test_a_mistake_in_a_sweep_file_is_named_with_its_key(directory, params, mess
     assert f"error: {message}" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in directory.iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hydra/sweeper=expkit", "+hydra.sweeper.params.optim=sgd"], "one run would ignore its params: add -m"),
+        (["optim.lr=interval(0, 1)", "-m"], "interval(...) is searched by Optuna: add hydra/sweeper=expkit"),
+    ],
+)
+def test_a_search_without_what_it_takes_is_refused(directory, arguments, message):
+    command = [sys.executable, "-m", "expkit", "+experiment=digits", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert not list(directory.glob("outputs/*/*/*/"))
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("sqlite:///text.db", "storage=sqlite:////.*/text.db cannot be used .file is not a database.; name another"),
+        ("sqlite:///folder", "storage=sqlite:////.*/folder is a folder; name a file in it"),
+        ("sqlite:///text.db/study.db", "storage=sqlite:////.*/study.db: its folder cannot be made .File exists"),
+    ],
+)
+def test_a_path_that_is_no_database_is_named(swept, directory, storage, message):
+    (directory / "text.db").write_text("not a database")
+    (directory / "folder").mkdir()
+    with pytest.raises(UserError, match=message):
+        swept(LR, f"hydra.sweeper.storage={storage}")
+    assert (directory / "text.db").read_text() == "not a database"
 
 
 def test_a_mistake_is_answered_before_torch_is_imported(directory):

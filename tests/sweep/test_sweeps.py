@@ -211,6 +211,13 @@ def test_repeats_are_runs_of_their_own_and_their_mean_counts(swept):
         assert trial.value == pytest.approx(sum(values) / 3)
         assert [yaml.safe_load((run / "config.yaml").read_text())["seed"] for run in runs] == [5, 6, 7]
         assert list(trial.intermediate_values) == [1, 2, 3, 4, 5, 6]
+    best = max(trials_of(sweep), key=lambda trial: (trial.value, -trial.number))
+    with_weights = {path.parents[1] for path in sweep.folder.glob("*/*/checkpoints/model.safetensors")}
+    assert sweep.folder / str(best.number) / "seed_5" in with_weights
+    assert {path.name for path in with_weights} == {"seed_5"}  # as in best.yaml
+    again = (sweep.folder / "best" / "experiment" / "best.yaml").read_text()
+    assert f"mean over 3 seeds of valid_accuracy {best.value}" in again
+    assert yaml.safe_load(again)["seed"] == 5
 
 
 def test_a_grid_runs_each_point_once_in_hydras_order(swept):
@@ -233,6 +240,45 @@ def test_conditions_add_params_to_the_trials_that_they_suit(swept):
         composed = yaml.safe_load((sweep.folder / str(trial.number) / "config.yaml").read_text())
         assert composed["optim"]["_target_"] == f"expkit.optim.{trial.params['optim']}"
         assert composed["optim"]["lr"] == trial.params["optim.lr"]
+
+
+def test_conditions_give_way_to_what_the_command_line_says(swept):
+    conditions = "hydra.sweeper.conditions=expkit.sweep.conditions.by_optimizer"
+    sweep = swept(
+        "optim=choice(adam, sgd)",
+        "optim.lr=0.02",
+        conditions,
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.sampler=random",
+    )
+    trials = trials_of(sweep)
+    assert {"sgd"} < {trial.params["optim"] for trial in trials}
+    for trial in trials:
+        assert "optim.lr" not in trial.params
+        assert ("optim.mom" in trial.params) == (trial.params["optim"] == "sgd")
+        composed = yaml.safe_load((sweep.folder / str(trial.number) / "config.yaml").read_text())
+        assert composed["optim"]["lr"] == 0.02
+
+
+def test_other_conditions_under_the_same_name_are_refused(swept, directory, monkeypatch):
+    monkeypatch.setenv("EXPKIT_TRUST", "my_conditions")
+    monkeypatch.syspath_prepend(str(directory))
+    arguments = ("optim=choice(adam, sgd)", "hydra.sweeper.conditions=my_conditions.rates", "epochs=1")
+    for space in ("interval(0.01, 0.02)", "tag(log, interval(0.01, 0.02))"):
+        sys.modules.pop("my_conditions", None)
+        text = f"def rates(params):\n    return {{'optim.lr': '{space}'}}\n"
+        (directory / "my_conditions.py").write_text(text)
+        if "log" not in space:
+            swept(*arguments, "hydra.sweeper.n_trials=1")
+    with pytest.raises(UserError, match=r"conditions: optim.lr was \['interval\(0.01, 0.02\)'\], is now \['tag\(log"):
+        swept(*arguments, "hydra.sweeper.n_trials=2")
+
+
+def test_what_keeps_a_study_from_its_first_trial_may_be_changed(swept, directory):
+    sweep = ("+sweeps=lr_wd_pct_start", "hydra.sweeper.n_trials=1", "epochs=1")
+    with pytest.raises(UserError, match=r"the loss exceeded|became NaN"):
+        swept(*sweep, "lr_find.start_lr=1e25", "lr_find.end_lr=1e38")
+    assert len(trials_of(swept(*sweep))) == 1
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes"])
