@@ -107,7 +107,7 @@ def run_task(composed: DictConfig) -> object:
 def resume(run: str, others: list[str]) -> None:
     """Go on with an interrupted run, in its folder and with its config; of a sweep, send what is not tracked yet."""
     if others:
-        raise UserError(f"resume={run} goes on with the config of that run, so {others[0]!r} has no place beside it")
+        raise UserError(f"resume={run} goes on with the config of that run, so leave {others[0]!r} out")
     sweep = Path(run).resolve()
     if "kind" in read_json(sweep / "run.json"):
         go_back(sweep)

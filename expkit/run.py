@@ -77,8 +77,8 @@ class Run:
                 peaks = phase.rates(self.base, groups, found=1.0)
                 self.trainer.hypers.follow(schedules_of(self.config, phase, peaks))
             except UserError as error:
-                where = f"transfer.phases.{phase.name}: " if len(self.recipe.phases) > 1 else ""
-                raise UserError(f"{where}{error}") from None
+                where = f"transfer.phases.{phase.name}, which has {phase.epochs} of the run's {self.epochs} epochs: "
+                raise UserError(f"{where if len(self.recipe.phases) > 1 else ''}{error}") from None
 
 
 def build(node: Node, *wired: object) -> Any:

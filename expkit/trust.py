@@ -42,7 +42,7 @@ def resolve(dotted: str, key: str) -> Callable[..., Any]:
         raise UserError(refusal(dotted, key))
     found = find(dotted, key)
     if not (inspect.isfunction(found) or inspect.isclass(found) or inspect.isbuiltin(found)):
-        raise UserError(f"{key} must name a function or a class, but {dotted} is a {type(found).__name__}")
+        raise UserError(f"{key} must name a function or a class, but {dotted} is of type {type(found).__name__}")
     home = f"{found.__module__}.{found.__qualname__}"
     if not is_trusted(home) or (home.startswith("sklearn.") and not DATA_SETS.fullmatch(found.__name__)):
         raise UserError(refusal(dotted, key, home))

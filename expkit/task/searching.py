@@ -68,10 +68,9 @@ def search(
             try:
                 find_lr(trainer, train, peaks, settings, folder, watch=told)
             except Stopped:
-                told = (
-                    f"stopped while searching a learning rate; again with  python -m expkit resume={shown(folder.path)}"
-                )
-                raise interrupt.Interrupted(trainer.stop.signal, told) from None
+                again = f"again with  python -m expkit resume={shown(folder.path)}"
+                where = "stopped while searching a learning rate"
+                raise interrupt.Interrupted(trainer.stop.signal, f"{where}; {again}") from None
 
 
 def named(recipe: "Recipe", name: str | None) -> "Phase":
