@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from expkit.config import Config
 from expkit.interrupt import StopRequest
 from expkit.sweep.jobs import Sweep
-from expkit.sweep.study import FAILED, count, is_lost, wanted
+from expkit.sweep.study import FAILED, count, is_lost, points, wanted
 
 PAUSE = 0.5
 """Seconds between looks at the study."""
@@ -26,6 +26,7 @@ class SweepLine:
         self.study = study
         self.metric = base.objective["metric"]
         self.wanted = wanted(sweep.settings, sweep.search)
+        self.points = None if sweep.settings.conditions else points(sweep.search)
         self.request = request
         self.mark = mark
         self.console = Console()
@@ -50,6 +51,10 @@ class SweepLine:
         finished = count(trials).finished
         begins = "going on with" if trials else "beginning"
         self.say(f"{begins} the study {self.study.study_name}: {finished} of {self.wanted} trials have finished")
+        if self.points is not None and self.points < self.wanted:
+            self.say(
+                f"the space has {self.points} points only, so trials repeat; hydra.sweeper.sampler=grid runs each once"
+            )
         self.task = self.bar.add_task("", total=self.wanted, completed=finished, best="")
         self.bar.start()
         self.thread.start()

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from expkit.errors import UserError, first_ten
 from expkit.sweep.samplers import axis
 from expkit.sweep.settings import Settings
-from expkit.sweep.space import Choice, Numbers, Search
+from expkit.sweep.space import Around, Choice, Numbers, Search
 from expkit.sweep.storage import Store
 
 DEATHS = 3
@@ -191,6 +191,17 @@ def wanted(settings: Settings, search: Search) -> int:
     if settings.sampler != "grid":
         return settings.n_trials
     return min(settings.n_trials, math.prod(len(values) for _, values in axes(search)))
+
+
+def points(search: Search) -> int | None:
+    """How many different trials a space allows, None where they cannot be counted."""
+    sizes = []
+    for param in search.params:
+        values = None if isinstance(param.space, Around) else axis(param.space)
+        if values is None:
+            return None
+        sizes.append(len(values))
+    return math.prod(sizes)
 
 
 def axes(search: Search) -> list[tuple[str, Sequence[Any]]]:

@@ -231,6 +231,14 @@ def test_a_grid_runs_each_point_once_in_hydras_order(swept):
     assert points == [*expected, ("adam", 2)]
 
 
+def test_a_space_with_fewer_points_than_trials_is_told(swept, capsys):
+    told = "the space has 2 points only, so trials repeat; hydra.sweeper.sampler=grid runs each once"
+    swept("optim=choice(sgd, adam)", "epochs=1", "hydra.sweeper.n_trials=3", "hydra.sweeper.study_name=drawn")
+    assert told in capsys.readouterr().out
+    swept("optim=choice(sgd, adam)", "epochs=1", "hydra.sweeper.sampler=grid", "hydra.sweeper.study_name=grid")
+    assert told not in capsys.readouterr().out
+
+
 def test_conditions_add_params_to_the_trials_that_they_suit(swept):
     sweep = swept("+sweeps=optimizer_and_schedule", "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler=random")
     trials = trials_of(sweep)
