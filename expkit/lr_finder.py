@@ -100,9 +100,12 @@ def suggestions(curve: Curve, suggest: str) -> dict[str, float]:
 
 def ask(way: str, lrs: Sequence[float], losses: Sequence[float]) -> float:
     """The learning rate that one way suggests. Raises UserError where a user's function gives none."""
+    function = function_of(way)
     try:
-        lr: object = function_of(way)(lrs, losses)
+        lr: object = function(lrs, losses)
     except Exception as error:  # whatever a user's function may raise
+        if way in WAYS:
+            raise
         raise UserError(
             f"lr_find.suggest={way} is called with (lrs, losses), two lists of one length, and raised "
             f"{type(error).__name__}: {error}"

@@ -105,6 +105,9 @@ def test_an_own_function_is_run_only_where_it_is_trusted(monkeypatch):
         suggestions(v_curve(), "tests.test_lr_finder.truth")
     with pytest.raises(UserError, match=r"suggest=tests\.test_lr_finder\.broken is called with .*raised TypeError: "):
         suggestions(v_curve(), "tests.test_lr_finder.broken")
+    monkeypatch.delenv("EXPKIT_TRUST")
+    with pytest.raises(UserError, match=r"lr_find\.suggest: .*EXPKIT_TRUST=tests"):
+        suggestions(v_curve(), "tests.test_lr_finder.middle")
 
 
 @pytest.mark.parametrize("points", [1, 14, 16])
