@@ -17,6 +17,8 @@ from expkit.config import Config, check_config
 
 ROOT = Path(__file__).parents[1]
 PETS = ROOT.parent / "shared" / "data" / "pets_mini"
+SMALL_MODEL = ("model=timm", "model.name=test_resnet")
+"""A residual network of half a million weights, for tests that ask nothing of the model."""
 
 
 def composed(*overrides: str) -> DictConfig:

@@ -20,9 +20,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from expkit.run_folder import read_json
+from tests.conftest import SMALL_MODEL
 
-MODEL = ("model=timm", "model.name=test_resnet")
-SMALL = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=16", *MODEL, "tracking=none")
+SMALL = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=16", *SMALL_MODEL, "tracking=none")
 STEPS = 3 * 89
 
 

@@ -11,9 +11,10 @@ from PIL import Image
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
 from expkit.task import lr_find, train
+from tests.conftest import SMALL_MODEL
 from tests.test_command_line import expkit, only_run, start, wait_until
 
-TINY = ("+experiment=digits", "image_size=16", "batch_size=64", "model=timm", "model.name=test_resnet")
+TINY = ("+experiment=digits", "image_size=16", "batch_size=64", *SMALL_MODEL)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from expkit.run import assemble, schedules_of
 from expkit.run_folder import RunFolder
 from expkit.task.training import fit_phases, train
 from expkit.trainer.loop import Observer, Stopped
+from tests.conftest import SMALL_MODEL
 from tests.test_trainer import StopAt, equal, weights
 
 # Size 16 computes in float32, where a batch of features and one of images give the same numbers but for rounding.
@@ -103,7 +104,7 @@ def test_epoch_e_reads_view_e_of_the_augmented_images(config_of, tmp_path):
     assert again[2 * steps :] != pytest.approx(images[2 * steps :], rel=1e-4)
 
 
-RECIPE = (*AUGMENTED, "model=timm", "model.name=test_resnet", "transfer=full_recipe", "epochs=4", "transfer.tta=2")
+RECIPE = (*AUGMENTED, *SMALL_MODEL, "transfer=full_recipe", "epochs=4", "transfer.tta=2")
 
 
 def test_a_recipe_stopped_in_any_phase_goes_on_to_the_same_bits(config_of, tmp_path):

@@ -7,10 +7,10 @@ import pytest
 from expkit.run import assemble
 from expkit.run_folder import RunFolder
 from expkit.task.training import fit_phases
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SMALL_MODEL
 
 OPTIMIZERS = sorted(path.stem for path in Path(ROOT, "conf", "optim").glob("*.yaml"))
-SMALL = ("data=digits", "image_size=16", "batch_size=32", "epochs=4", "model=timm", "model.name=test_resnet")
+SMALL = ("data=digits", "image_size=16", "batch_size=32", "epochs=4", *SMALL_MODEL)
 CHOICES = {"torch": ["optim.name=NAdam", "optim.lr=0.003"], "sgd": ["optim.lr=0.03"], "lamb": ["optim.lr=0.01"]}
 
 
