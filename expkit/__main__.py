@@ -92,7 +92,9 @@ def run_task(composed: DictConfig) -> object:
     folder = Path(hydra_config.runtime.output_dir)
     try:
         if hydra_config.mode == RunMode.RUN and hydra_config.sweeper.get("params"):
-            raise UserError("a sweep was chosen, and one run would ignore its params: add -m")
+            raise UserError(
+                "hydra.sweeper.params are for a sweep, and one run would ignore them: add -m, or leave +sweeps out"
+            )
         config = plain(composed)
         overrides = hydra_config.overrides.task
         run = RunFolder.create(folder, experiment(), asdict(config), overrides, **place_in_grid(hydra_config))

@@ -51,7 +51,7 @@ class RunFolder:
 
             path = folder_of(run)
         if not (path / "config.yaml").is_file():
-            raise UserError(f"{run or path} is no run folder: it has no config.yaml; give one below outputs/")
+            raise UserError(f"{path} is no run folder: it has no config.yaml; give one below outputs/")
         return cls(path.resolve(), read_json(path / "run.json")["experiment"])
 
     def note(self, **facts: Any) -> None:

@@ -61,10 +61,11 @@ def conditional(conditions: str | None, params: Mapping[str, Any], search: Searc
         raise UserError(f"{key}: {conditions}({dict(params)}) raised {type(error).__name__}: {error}") from error
     if not isinstance(added, Mapping):
         raise UserError(f"{key}: {conditions} must give a mapping of keys to spaces, got {added!r}")
+    told = search.keys
     return [
         read_param(parsed(f"{name}={text_of(value)}", f"{conditions}: {name}"), name)
         for name, value in added.items()
-        if bare(name) not in search.keys
+        if bare(name) not in told
     ]
 
 

@@ -14,7 +14,7 @@ from expkit.errors import UserError
 from expkit.sweep.composing import Composer
 from expkit.sweep.jobs import conditional, plain_value
 from expkit.sweep.settings import Settings
-from expkit.sweep.space import Around, Choice, Param, Search, Space, Value
+from expkit.sweep.space import Around, Choice, Param, Search, Space, Value, bare
 
 STAND_IN = 1e-3
 """A learning rate where the LR finder has not run yet."""
@@ -55,7 +55,7 @@ def check_sweep(
     for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
         for one in check_point(composer, settings, search, number):
             key, _, value = (one.key, "", str(one.space)) if isinstance(one, Param) else one.partition("=")
-            found.setdefault(key, set()).add(value)
+            found.setdefault(bare(key), set()).add(value)
     return base, {key: sorted(values) for key, values in found.items()}
 
 

@@ -82,7 +82,7 @@ def tell(sweep: Sweep, best: FrozenTrial, trials: list[FrozenTrial], metric: str
         f"{name} {value_of(best):.4f} in trial {best.number}, the best of {counted.finished}{told and f' ({told})'}",
         *(f"  {key} {short(value)}" for key, value in best.params.items()),
         f"  folder   {shown(sweep.folder)}",
-        f"  again    {reproduce(sweep.folder, best)}" + (", its first seed" if sweep.settings.repeats > 1 else ""),
+        f"  again    {reproduce(sweep.folder, best)}" + ("  # its first seed" if sweep.settings.repeats > 1 else ""),
         *([f"  compare  {hint}"] if hint else []),
     ]
     Console().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)

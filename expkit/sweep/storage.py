@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from expkit.errors import UserError
 from expkit.randomness import seed_of
+from expkit.sweep.grammar import first_line
 
 PATIENCE = 60
 """Seconds that a write waits for those of others before it fails."""
@@ -54,7 +55,7 @@ def open_storage(url: URL, heartbeat: int) -> RDBStorage:
     except RuntimeError as error:  # how Optuna refuses the tables of another version
         raise UserError(f"hydra.sweeper.storage={shown(url)}: {error}") from None
     except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0]
+        reason = first_line(error.orig or error)
         told = f"hydra.sweeper.storage={shown(url)} cannot be used ({reason}); name another database"
         raise UserError(told) from None
     if sqlite:
@@ -148,7 +149,7 @@ def connect(url: URL) -> sqlalchemy.Engine:
             f"pip install {driver}, and write {kind}+{driver}://..."
         ) from None
     except DBAPIError as error:
-        reason = str(error.orig).strip().splitlines()[0]
+        reason = first_line(error.orig or error)
         raise UserError(f"hydra.sweeper.storage={shown(url)} is out of reach: {reason}") from None
     return engine
 

@@ -139,7 +139,10 @@ def test_a_mistake_in_a_sweep_file_is_named_with_its_key(directory, params, mess
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["hydra/sweeper=expkit", "+hydra.sweeper.params.optim=sgd"], "one run would ignore its params: add -m"),
+        (
+            ["hydra/sweeper=expkit", "+hydra.sweeper.params.optim=sgd"],
+            "hydra.sweeper.params are for a sweep, and one run would ignore them: add -m",
+        ),
         (["optim.lr=interval(0, 1)", "-m"], "interval(...) is searched by Optuna: add hydra/sweeper=expkit"),
     ],
 )
