@@ -6,9 +6,9 @@ from expkit.errors import UserError
 
 
 def test_uint8_is_not_copied():
-    images = np.zeros((4, 6, 8, 3), np.uint8)
+    images = np.full((4, 6, 8, 3), 200, np.uint8)
     assert np.shares_memory(to_uint8(images, "HWC", 255, "x"), images)
-    planes = np.zeros((4, 3, 6, 8), np.uint8)
+    planes = np.full((4, 3, 6, 8), 200, np.uint8)
     assert to_uint8(planes, "CHW", 255, "x").shape == (4, 6, 8, 3)
     assert np.shares_memory(to_uint8(planes, "CHW", 255, "x"), planes)
 
@@ -66,8 +66,56 @@ def test_values_that_are_no_pixels_are_named_with_their_row(value):
 
 
 def test_floats_up_to_one_with_white_255_would_all_be_black():
-    with pytest.raises(UserError, match=r"all is black.*data\.white=1\.0"):
+    with pytest.raises(UserError, match=r"all is black.*data\.white=1$"):
         to_uint8(np.full((2, 2, 2), 0.7, np.float32), "HW", 255, "x")
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.uint16, np.float32])
+@pytest.mark.parametrize("white", [255, 65535])
+def test_ones_as_white_would_be_black_in_every_type(dtype, white):
+    with pytest.raises(UserError, match=r"no value above 1 where white is \d+, so all is black.*data\.white=1$"):
+        to_uint8(np.eye(4, dtype=dtype)[None], "HW", white, "x")
+
+
+@pytest.mark.parametrize(
+    ("peak", "dtype", "white", "meant"),
+    [(16, np.uint8, 255, 16), (255, np.uint16, 65535, 255), (4095, np.uint16, 65535, 4095), (40, np.uint8, 255, 40),
+     (1000, np.uint16, 65535, 1023), (255, np.int32, 4095, 255), (0.2, np.float32, 1, 0.2),
+     (16.0, np.float64, 255, 16)],
+)  # fmt: skip
+def test_a_range_that_is_dark_is_told_with_the_white_that_it_may_have(peak, dtype, white, meant, caplog):
+    images = np.linspace(0, peak, 16).reshape(1, 4, 4).astype(dtype)
+    to_uint8(images, "HW", white, "data.images")
+    assert f"data.images holds no value above {peak:g} where white is {white}" in caplog.text
+    assert caplog.text.rstrip().endswith(f"if {meant:g} is white set data.white={meant:g}")
+
+
+@pytest.mark.parametrize(
+    ("peak", "dtype", "white"),
+    [(255, np.uint8, 255), (64, np.uint8, 255), (255, np.uint16, 255), (16, np.float64, 16), (1, bool, 1),
+     (60000, np.uint16, 65535), (0.9, np.float32, 1)],
+)  # fmt: skip
+def test_a_range_that_is_right_is_no_news(peak, dtype, white, caplog):
+    to_uint8(np.full((2, 3, 3), peak, dtype), "HW", white, "x")
+    assert not caplog.records
+
+
+def test_the_white_of_larger_values_is_suggested():
+    images = np.full((3, 2, 2), 300, np.uint16)
+    images[2, 1, 1] = 4000
+    with pytest.raises(UserError, match=r"value 300 in row 0, .* the largest is 4000; .* set data\.white=4095$"):
+        to_uint8(images, "HW", 255, "x")
+    with pytest.raises(UserError, match="clip them to 1"):
+        to_uint8(np.full((3, 2, 2), 1.001), "HW", 1, "x")
+    with pytest.raises(UserError, match="look normalized"):
+        to_uint8(np.full((3, 2, 2), -0.5), "HW", 1, "x")
+
+
+def test_the_layout_that_fits_is_suggested():
+    with pytest.raises(UserError, match=r"set data\.layout=CHW$"):
+        to_uint8(np.zeros((4, 3, 8, 8), np.uint8), "HWC", 255, "x")
+    with pytest.raises(UserError, match=r"set data\.layout=HW$"):
+        to_uint8(np.zeros((4, 8, 8), np.uint8), "HWC", 255, "x")
 
 
 def test_values_that_are_no_numbers_are_refused():
