@@ -14,7 +14,7 @@ from expkit.config import Config, Node
 from expkit.data.items import Data, Images
 from expkit.loading import ImageLoader, TensorLoader, batches_of, make_loader
 from expkit.randomness import seed_of
-from expkit.run import build, seeded
+from expkit.run import read, seeded
 from expkit.transfer import Phase
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Kept:
         """The data that a node describes, read and checked by the first run that asks."""
         key = text_of(node)
         if key not in self.built:
-            self.built[key] = build(node)
+            self.built[key] = read(node)
         return self.built[key]
 
     def model(self, config: Config, *wired: object) -> Any:

@@ -48,8 +48,7 @@ class Run:
         """One line for the log: what trains on how much."""
         trainer, names = self.trainer, ", then ".join(phase.name for phase in self.recipe.phases)
         return (
-            f"{len(self.data.train)} training and {len(self.data.valid)} validation images of {len(self.data.classes)} "
-            f"classes; {self.epochs} epochs ({names}) of {self.feed.epoch_steps} steps "
+            f"{self.data.summary}; {self.epochs} epochs ({names}) of {self.feed.epoch_steps} steps "
             f"in {self.precision} on {trainer.device}"
         )
 
@@ -85,6 +84,15 @@ def build(node: Node, *wired: object) -> Any:
     """Call the function that a checked node names with what the wiring hands over and the node's keys."""
     function = trust.resolve(str(node["_target_"]), "_target_")
     return function(*wired, **{key: value for key, value in node.items() if key != "_target_"})
+
+
+def read(node: Node) -> "Data":
+    """The data that a checked node describes; how it was read is logged, and told on the screen once a process."""
+    from expkit.data.telling import tell
+
+    data: Data = build(node)
+    tell(data)
+    return data
 
 
 def plan(config: Config) -> Recipe:

@@ -17,7 +17,7 @@ from expkit.data.array_source import IMAGE_NAMES, LABEL_NAMES, load_source, pick
 from expkit.data.files import fingerprint
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.pixels import Layout, blocks, to_uint8
-from expkit.data.split import Split, cut_valid
+from expkit.data.split import Split, cut_note, cut_valid
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,15 @@ def load_part(given: Given, arrays: Mapping[str, Any], layout: Layout, white: fl
 def array_data(found: Mapping[Split, ArrayImages], classes: tuple[str, ...], valid_pct: float, seed: int) -> Data:
     """Cut valid from the training images where it is not given, and take the fingerprint of all pixels."""
     train, valid, test = found[Split.TRAIN], found.get(Split.VALID), found.get(Split.TEST)
+    notes: tuple[str, ...] = ()
     if valid is None:
+        notes = (cut_note(valid_pct, seed),)
         splits = cut_valid(np.zeros(len(train), np.int8), train.labels, valid_pct, seed)
         valid = train.subset(np.flatnonzero(splits == Split.VALID))
         train = train.subset(np.flatnonzero(splits == Split.TRAIN))
     images = [part for part in (train, valid, test) if part is not None]
     bases = {id(part.base): part.base for part in images}.values()
-    return Data(train, valid, test, classes, fingerprint(classes, fingerprint_blocks(images, bases)))
+    return Data(train, valid, test, classes, fingerprint(classes, fingerprint_blocks(images, bases)), notes)
 
 
 def fingerprint_blocks(

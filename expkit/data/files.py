@@ -13,7 +13,7 @@ from PIL import Image
 from expkit.data.decode import read_image
 from expkit.data.items import Data
 from expkit.data.packed import Packed, below, shown
-from expkit.data.split import Split, cut_valid
+from expkit.data.split import Split, cut_note, cut_valid
 from expkit.data.verify import FileFacts, facts_of, find_bad
 from expkit.errors import UserError, first_ten
 
@@ -68,6 +68,8 @@ class FileList:
     """What a person calls it in a message: the root, or the CSV file."""
     csv_rows: NDArray[np.int64] | None = None
     """The row of each file in its CSV, to be named in messages."""
+    notes: tuple[str, ...] = ()
+    """How the list was made, for `Data.notes`."""
 
     def where(self, index: int) -> str:
         """The file as messages name it."""
@@ -99,8 +101,9 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
     bad = find_bad(files.root, files.names, facts)
     if bad:
         files, facts = without_bad(files, facts, bad, on_bad_image)
-    if valid_pct is not None:
-        files = replace(files, splits=cut_valid(files.splits, files.labels, valid_pct, seed))
+    if valid_pct is not None and not (files.splits == Split.VALID).any():
+        splits = cut_valid(files.splits, files.labels, valid_pct, seed)
+        files = replace(files, splits=splits, notes=(*files.notes, cut_note(valid_pct, seed)))
     check_classes(files)
     test = files.part(Split.TEST)
     return Data(
@@ -109,6 +112,7 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         test=test if len(test) else None,
         classes=files.classes,
         fingerprint=fingerprint(files.classes, [files.names.text, files.labels, files.splits, facts.sizes]),
+        notes=files.notes,
     )
 
 

@@ -42,3 +42,15 @@ class Data:
     """Class names in the order of the labels."""
     fingerprint: str
     """Sixteen hex digits that change when an image, a label or a split does."""
+    notes: tuple[str, ...] = ()
+    """How the source was read, a line each: what was assumed and what was left out. Each run begins with them."""
+
+    @property
+    def summary(self) -> str:
+        """What there is, in a line: `400 training and 160 validation images of 5 classes (test: 40)`."""
+        test = ""
+        if self.test is not None:
+            unlabelled = " without labels" if (self.test.labels == UNLABELLED).all() else ""
+            test = f" (test: {len(self.test)}{unlabelled})"
+        classes = "1 class" if len(self.classes) == 1 else f"{len(self.classes)} classes"
+        return f"{len(self.train)} training and {len(self.valid)} validation images of {classes}{test}"

@@ -39,12 +39,9 @@ def summary(config: Config, folder: RunFolder) -> None:
         optimizer.freeze_to(phase.first(optimizer.groups))
         trained.append(rows_of(model))
     console = Console()
-    console.print(
-        f"{config.model.get('name') or str(config.model['_target_']).rpartition('.')[2]} on {len(data.train)} training "
-        f"and {len(data.valid)} validation images of {len(data.classes)} classes\n",
-        highlight=False,
-        soft_wrap=True,
-    )
+    name = config.model.get("name") or str(config.model["_target_"]).rpartition(".")[2]
+    title = "\n  ".join([f"{name} on {data.summary}", *data.notes])
+    console.print(f"{title}\n", highlight=False, soft_wrap=True, markup=False)
     console.print(group_table(groups))
     console.print()
     console.print(phase_table(phases, trained))

@@ -27,6 +27,7 @@ def rows(lines, header):
 def test_groups_come_with_layers_parameters_and_sizes(printed):
     lines = printed("model.head=linear")
     assert lines[0] == "resnet18 on 1438 training and 359 validation images of 10 classes"
+    assert lines[1].strip().startswith("valid is cut from train: data.valid_pct=0.2")
     early, late, head, whole = rows(lines, "group ")
     assert early.split("  ")[0] == "stem to layer2"
     assert "conv1, bn1, layer1, layer2" in early
