@@ -36,7 +36,7 @@ def cut_valid(splits: NDArray[np.int8], labels: NDArray[np.int64], valid_pct: fl
 
 def cut_note(valid_pct: float, seed: int) -> str:
     """How `cut_valid` made the validation images, for the notes of a data set."""
-    return f"valid is cut from train: data.valid_pct={valid_pct:g} of each class, drawn by data.seed={seed}"
+    return f"valid is cut from train: data.valid_pct={valid_pct:g} of each class, data.seed={seed}"
 
 
 def stratified(labels: NDArray[np.int64], valid_pct: float, seed: int) -> NDArray[np.bool_]:

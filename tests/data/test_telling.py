@@ -12,7 +12,7 @@ DIGITS = {"_target_": "expkit.data.digits", "classes": [3, 8], "valid_pct": 0.25
 def test_what_was_read_and_assumed_is_told_once_a_process_and_logged_for_each_run(capsys, caplog):
     said = (
         "268 training and 89 validation images of 2 classes\n"
-        "  valid is cut from train: data.valid_pct=0.25 of each class, drawn by data.seed=7"
+        "  valid is cut from train: data.valid_pct=0.25 of each class, data.seed=7"
     )
     with caplog.at_level(logging.INFO, "expkit.data"):
         read(DIGITS)
