@@ -32,6 +32,10 @@ Count = Annotated[int, Ge(1)]
 NotNegativeInt = Annotated[int, Ge(0)]
 
 
+MOST_LISTED, MOST_COMPARED, MOST_LETTERS = 40, 10_000, 100
+"""What `nearest` lists of the names, compares whatever their first letter, and looks at of a word."""
+
+
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Check the keyword-only arguments of `function` at each call, so that a notebook gets the errors of a config.
 
@@ -86,10 +90,22 @@ def keywords(function: Callable[..., object]) -> dict[str, Any]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Say what to write instead of `word`: the closest of `known`, or all of them."""
+    """Say what to write instead of `word`: the closest of `known` whatever its case, or all of them, if they are few.
+
+    It takes some milliseconds for each thousand of `known`: ask for the few words that are shown.
+    """
     known = list(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known)) or 'no keys'}"
+    spelt: dict[str, str] = {}
+    for name in known:
+        spelt.setdefault(name.casefold(), name)
+    folded = word[:MOST_LETTERS].casefold()
+    among = spelt if len(spelt) <= MOST_COMPARED else [name for name in spelt if name[:1] == folded[:1]]
+    close = [folded] if folded in spelt else difflib.get_close_matches(folded, among, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {spelt[close[0]]!r}?"
+    names = sorted(known)
+    left = len(names) - MOST_LISTED
+    return f"it has {', '.join(names[:MOST_LISTED]) or 'no keys'}{f' and {left} more' if left > 0 else ''}"
 
 
 @functools.cache

@@ -1,11 +1,12 @@
+import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import pytest
 from annotated_types import Len
 
-from expkit.check import Count, Fraction, Portion, Positive, check_arguments, checked
-from expkit.errors import UserError
+from expkit.check import Count, Fraction, Portion, Positive, check_arguments, checked, nearest
+from expkit.errors import UserError, first_ten
 
 
 @checked
@@ -53,3 +54,25 @@ def test_config_keys_are_the_keyword_arguments():
         check_arguments(recipe, {"model": 1, "name": "a"}, "sched")
     with pytest.raises(UserError, match=r"sched\.name is missing; it must be text"):
         check_arguments(recipe, {}, "sched")
+
+
+def test_the_nearest_name_is_found_whatever_its_case():
+    assert nearest("adamw", ["Adam", "AdamW"]) == "did you mean 'AdamW'?"
+    assert nearest("RMSPROP", ["Rprop", "RMSprop"]) == "did you mean 'RMSprop'?"
+    assert nearest("TRIAN", ["train"]) == "did you mean 'train'?"
+
+
+def test_the_nearest_of_many_names_takes_no_minutes_and_no_pages():
+    known = [f"{letter}{number:06d}" for letter in "abcdefgh" for number in range(25_000)]
+    began = time.perf_counter()
+    assert nearest("b00123x", known).startswith("did you mean 'b0")
+    assert nearest("zebra", known).endswith(f"{known[39]} and 199960 more")
+    nearest("x" * 1_000_000, known)
+    assert time.perf_counter() - began < 3
+
+
+def test_only_ten_problems_are_put_into_words():
+    made = (f"row {row}" for row in range(200_000))
+    assert first_ten(made, 200_000).endswith("row 9\n  ... and 199990 more")
+    assert next(made) == "row 10"
+    assert first_ten(str(n) for n in range(10)).endswith("9")

@@ -16,10 +16,8 @@ from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.listing import check_folder
 from expkit.data.packed import Packed
-from expkit.data.split import Split
+from expkit.data.split import SPLIT_WORDS, Split, split_of
 from expkit.errors import UserError, first_ten
-
-SPLIT_WORDS = {"train": Split.TRAIN, "valid": Split.VALID, "val": Split.VALID, "test": Split.TEST}
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def csv(
     rows = read_rows(file, separator, columns)
     paths = [posixpath.normpath(row.file + suffix) if row.file else "" for row in rows]
     check_rows(file, rows, paths, root)
-    splits = np.array([SPLIT_WORDS[row.split] for row in rows], np.int8)
+    splits = np.array([split_of(row.split) for row in rows], np.int8)
     classes, labels = number_labels(file, rows, splits)
     files = FileList(
         root=root,
@@ -143,9 +141,9 @@ def problem_of_row(row: Row) -> str | None:
     """What a row lacks or misspells."""
     if not row.file:
         return "no file name"
-    if row.split not in SPLIT_WORDS:
+    if split_of(row.split) is None:
         return f"split {row.split!r}, expected train, valid (or val) or test; {nearest(row.split, SPLIT_WORDS)}"
-    if not row.label and row.split != "test":
+    if not row.label and split_of(row.split) != Split.TEST:
         return f"no label for {row.file}; only a test image may lack one"
     return None
 

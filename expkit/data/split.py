@@ -18,6 +18,19 @@ class Split(IntEnum):
     TEST = 2
 
 
+SPELLINGS = {
+    Split.TRAIN: ("train", "training", "trn"),
+    Split.VALID: ("valid", "val", "validation", "dev", "development"),
+    Split.TEST: ("test", "testing", "tst"),
+}
+SPLIT_WORDS = {word: split for split, words in SPELLINGS.items() for word in words}
+
+
+def split_of(word: str) -> Split | None:
+    """The split that a folder or a cell of a table names in any case, None where it names none."""
+    return SPLIT_WORDS.get(word.strip().casefold())
+
+
 def cut_valid(splits: NDArray[np.int8], labels: NDArray[np.int64], valid_pct: float, seed: int) -> NDArray[np.int8]:
     """Move a stratified share of the training images to valid, unless there are valid images already.
 
