@@ -1,6 +1,5 @@
 """What a sweep is, and how configs of its trials are composed; nothing heavy is imported for it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from expkit.errors import UserError
 from expkit.sweep.grammar import parsed, read_param
 from expkit.sweep.settings import Settings
 from expkit.sweep.space import Choice, Param, Search, Space, Value, bare, text_of
+from expkit.urls import hide
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,6 @@ def hide_password(config: DictConfig) -> None:
         if config.hydra.sweeper.storage is not None:
             config.hydra.sweeper.storage = hide(config.hydra.sweeper.storage)
         config.hydra.overrides.hydra = [hide(override) for override in config.hydra.overrides.hydra]
-
-
-def hide(text: str) -> str:
-    """A text in which the password of a URL is hidden."""
-    return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
 
 
 def conditional(conditions: str | None, params: Mapping[str, Any], search: Search) -> Sequence[Param | str]:

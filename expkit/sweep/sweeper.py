@@ -26,6 +26,7 @@ from expkit.sweep.legality import DIRECTIONS, check_sweep, searches
 from expkit.sweep.settings import read_settings
 from expkit.sweep.worker import Ended, Worker
 from expkit.tracking import Tracker, make_parent
+from expkit.urls import absolute, sqlite_url
 
 if TYPE_CHECKING:
     import optuna
@@ -61,17 +62,11 @@ def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> 
     make_sampler(settings, search)
     make_pruner(settings, epochs_of(base))
     folder = Path(config.hydra.sweep.dir).resolve()
-    storage = absolute(settings.storage) if settings.storage else f"sqlite:///{folder}/study.db"
+    storage = absolute(settings.storage) if settings.storage else sqlite_url(folder / "study.db")
     shown = copy.deepcopy(config)
     hide_password(shown)
     told = searches(base, settings, search, added)
     return Sweep(context, shown, settings, search, folder, storage, told), base
-
-
-def absolute(url: str) -> str:
-    """A sqlite URL with its path made absolute, so that every process means the same file; others unchanged."""
-    prefix, _, path = url.partition(":///")
-    return f"{prefix}:///{Path(path).resolve()}" if prefix.startswith("sqlite") else url
 
 
 def run_sweep(sweep: Sweep, base: Config) -> None:

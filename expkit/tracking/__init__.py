@@ -16,6 +16,7 @@ from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking.nested import end_of, make_parent, parent_of, path_to_parent, write_end
 from expkit.tracking.senders import close_senders, lost_nothing, sender_of
+from expkit.urls import absolute, relative
 
 __all__ = ["Tracker", "close_senders", "folder_of", "make_parent", "mlflow", "none", "path_to_parent", "send_rest"]
 
@@ -162,18 +163,6 @@ def send_rest(parent: Path) -> None:
     tracker = build(facts["tracking"], RunFolder(parent, facts["experiment"]))
     tracker.start()
     tracker.finish(end["status"], tags=end["tags"])
-
-
-def absolute(uri: str) -> str:
-    """A sqlite address with its path made absolute, so that every process means the same file; others unchanged."""
-    prefix = "sqlite:///"
-    return f"{prefix}{Path(uri.removeprefix(prefix)).resolve()}" if uri.startswith(prefix) else uri
-
-
-def relative(uri: str) -> str:
-    """A sqlite address as a person types it, below the working directory."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    return f"sqlite:///{path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else uri
 
 
 def folder_of(run: str) -> Path:

@@ -24,6 +24,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME, M
 
 from expkit.run_folder import read_json, write_json
 from expkit.tracking.nested import parent_of
+from expkit.urls import file_url, sqlite_path, sqlite_url
 
 PARAMS = 100
 """MLflow's limit of params in one call."""
@@ -163,7 +164,7 @@ def make_sqlite(path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")
     for left in path.parent.glob(f"{partial.name}*"):  # with the journal of a process that was killed
         left.unlink()
-    answering(f"sqlite:///{partial}")
+    answering(sqlite_url(partial))
     os.replace(partial, path)
 
 
@@ -180,7 +181,7 @@ def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     if experiment is None:
         path = sqlite_path(uri)
         try:
-            return str(client.create_experiment(name, f"{path.parent}/mlartifacts/{name}" if path else None))
+            return str(client.create_experiment(name, file_url(path.parent / "mlartifacts" / name) if path else None))
         except MlflowException:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
@@ -192,11 +193,6 @@ def studies(client: MlflowClient, experiment: str, name: str) -> list[Run]:
     """The runs of a study, by id."""
     found = client.search_runs([experiment], "tags.kind = 'study'")
     return sorted((run for run in found if run.data.tags["study"] == name), key=lambda run: str(run.info.run_id))
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """The file of a sqlite store, None for any other."""
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 def folder_tag(uri: str, run_id: str) -> str | None:

@@ -1,6 +1,12 @@
+import shutil
+
 from mlflow import MlflowClient
 
+from expkit.run_folder import read_json
+from expkit.tracking import mlflow
 from expkit.tracking.store import open_store
+from expkit.urls import sqlite_path, sqlite_url
+from tests.tracking.runs import artifacts_of, new_run, steps_of, write_metrics
 
 
 def test_a_store_whose_making_was_cut_off_is_made_anew(tmp_path):
@@ -10,3 +16,25 @@ def test_a_store_whose_making_was_cut_off_is_made_anew(tmp_path):
     experiment = open_store(uri).create_experiment("pets")
     assert MlflowClient(uri).get_experiment(experiment).name == "pets"
     assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlflow.db.lock"}
+
+
+def test_runs_of_folders_with_odd_names_land_there(tmp_path, uri, experiment):
+    for number, name in enumerate(["who? a", "who? b", "feat%2Flr", 'it\'s "100%" a#b&c;ü:+']):
+        project = tmp_path / name
+        (project / "outputs").mkdir(parents=True)
+        # A copy: to make the tables takes seconds.
+        shutil.copy(sqlite_path(uri), project / "outputs" / "mlflow.db")
+        store = sqlite_url(project / "outputs" / "mlflow.db")
+        run = new_run(project / "outputs" / name, f"{experiment} {name}")
+        write_metrics(run, range(number + 1))
+        tracker = mlflow(run, uri=store)
+        tracker.start()
+        tracker.finish("FINISHED")
+        client = MlflowClient(store)
+        assert steps_of(client, run) == list(range(number + 1))
+        assert artifacts_of(client, run) == {"config.yaml", "run.json", "metrics.jsonl"}
+        run_id = read_json(run.tracking)["run_id"]
+        sent = project / "outputs" / "mlartifacts" / run.experiment / run_id / "artifacts"
+        assert (sent / "config.yaml").is_file()
+        assert {path.name for path in project.iterdir()} == {"outputs"}
+    assert len(list(tmp_path.iterdir())) == 2

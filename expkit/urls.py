@@ -1,0 +1,55 @@
+"""Paths in URLs, and passwords: whatever becomes a URL of a file or database, is read from one or shown, comes here.
+
+In a URL `?` begins a query, and `%2F` is a slash, so a path that has them is another path if it is written as it is.
+"""
+
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+PASSWORD = re.compile(r"(://[^:/@\s]*):[^\s'\"]*@")
+SECRET = re.compile(r"([?&][\w-]*(?:password|passwd|token|secret)[\w-]*=)[^&\s'\"]*", re.IGNORECASE)
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a sqlite file, as SQLAlchemy (from 2.1 on), MLflow and Optuna read it."""
+    quoted = quote(str(path))
+    # The driver is named where something is quoted: at `sqlite:///` alone MLflow makes folders of the quoted names.
+    return f"{'sqlite' if quoted == str(path) else 'sqlite+pysqlite'}:///{quoted}"
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The file that a sqlite URL names, None for any other URL."""
+    kind, slashes, rest = url.partition(":///")
+    if not slashes or kind.partition("+")[0] != "sqlite":
+        return None
+    return Path(unquote(rest.partition("?")[0]))
+
+
+def absolute(url: str) -> str:
+    """A sqlite URL with its path made absolute, so that every process means the same file; others unchanged."""
+    path = sqlite_path(url)
+    return url if path is None else sqlite_url(path.resolve()) + query_of(url)
+
+
+def relative(url: str) -> str:
+    """A sqlite URL as a person types it, where its file lies below the working directory; others unchanged."""
+    path = sqlite_path(url)
+    if path is None or not path.is_relative_to(Path.cwd()):
+        return url
+    return sqlite_url(path.relative_to(Path.cwd())) + query_of(url)
+
+
+def query_of(url: str) -> str:
+    """The query of a URL, with its question mark."""
+    return "".join(url.partition("?")[1:])
+
+
+def file_url(path: Path) -> str:
+    """The URL of an absolute path."""
+    return path.as_uri()
+
+
+def hide(text: str) -> str:
+    """A text in which the passwords of URLs are hidden."""
+    return SECRET.sub(r"\1***", PASSWORD.sub(r"\1:***@", text))
