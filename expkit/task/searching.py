@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import interrupt
 from expkit.check import checked, nearest
+from expkit.command import command
 from expkit.config import Config
 from expkit.errors import UserError
 from expkit.lr_finder import check_lr_find
@@ -68,7 +69,7 @@ def search(
             try:
                 find_lr(trainer, train, peaks, settings, folder, watch=told)
             except Stopped:
-                again = f"again with  python -m expkit resume={shown(folder.path)}"
+                again = f"again with  {command(f'resume={shown(folder.path)}')}"
                 where = "stopped while searching a learning rate"
                 raise interrupt.Interrupted(trainer.stop.signal, f"{where}; {again}") from None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from expkit import interrupt
 from expkit.check import checked
+from expkit.command import command
 from expkit.config import Config
 from expkit.errors import UserError
 from expkit.lr_finder import check_lr_find
@@ -82,7 +83,7 @@ def fit_phases(run: Run, folder: RunFolder, observers: "Sequence[Observer]") -> 
                 trainer.fit(phase, schedules_of(run.config, phase, peaks), train, valid)
             except Stopped:
                 where = f"stopped after step {trainer.state.step}"
-                go_on = f"go on with  python -m expkit resume={shown(folder.path)}"
+                go_on = f"go on with  {command(f'resume={shown(folder.path)}')}"
                 raise interrupt.Interrupted(trainer.stop.signal, f"{where}; {go_on}") from None
 
 
