@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import trust
 from expkit.config import Config, Node, check_node
-from expkit.errors import DataError, UserError, at_fault
+from expkit.errors import UserError
 from expkit.randomness import seed_of
 from expkit.sched import Schedules, sgdr_epochs
 from expkit.transfer import Phase, Recipe
@@ -158,8 +158,7 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
 
     make_model = kept.model if kept else seeded  # of one that is kept, a run has a copy
     kept = kept or Kept()
-    with at_fault(DataError):
-        data: Data = kept.data(config.data)
+    data: Data = kept.data(config.data)
     classes = len(data.classes)
     if classes < 2:
         raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
@@ -204,13 +203,15 @@ def frozen_body(config: Config, classes: int) -> "Frozen":
     import torch
 
     from expkit.features import Frozen, identity_of
+    from expkit.model.layout import to_channels_last
     from expkit.trainer.precision import computes_in_bf16, is_native, pick_device
 
     device = pick_device(config.trainer.get("device", "auto"))
     precision = config.trainer.get("precision", "auto")
 
     def build_body() -> "tuple[Classifier, torch.device, torch.dtype | None]":
-        model = seeded(config, classes).to(device).to(memory_format=torch.channels_last)
+        model = seeded(config, classes).to(device)
+        to_channels_last(model)
         half = computes_in_bf16(precision, model, device, config.image_size)
         return model, device, torch.bfloat16 if half else None
 

@@ -20,11 +20,12 @@ from torch import Tensor
 
 from expkit.augment import Transforms
 from expkit.data.items import Images
-from expkit.errors import DataError
+from expkit.errors import UserError
 from expkit.features.contents import Contents
 from expkit.features.folding import fold
 from expkit.loading import ImageLoader, Transformed, as_channels, auto_workers, compute_alone, cores
 from expkit.model.classifier import Classifier
+from expkit.model.layout import to_channels_last
 
 CPU_PIXELS = 8 * 224**2
 """Pixels that a core computes at a time: more fall out of its cache (measured on resnet18 and efficientnet_lite0)."""
@@ -59,7 +60,8 @@ class Body:
         self.device, self.autocast = device, autocast
         self.model = copy.deepcopy(model).requires_grad_(False).eval()
         fold(self.model.body)
-        self.model.to(device).to(memory_format=torch.channels_last)
+        self.model.to(device)
+        to_channels_last(self.model)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -115,7 +117,7 @@ def in_threads(source: Source, size: int) -> Iterator[tuple[int, Callable[[], Te
         stop = min(start + size, len(source.images))
         pixels, _ = shown.__getitems__([(source.view or 0, index) for index in range(start, stop)])
         if isinstance(pixels, str):
-            raise DataError(pixels)
+            raise UserError(pixels)
         return as_channels(pixels)
 
     for start in range(0, len(source.images), size):

@@ -16,6 +16,8 @@ Settings = Mapping[str, Any]
 
 DECOUPLED = (torch.optim.AdamW, torch.optim.Adafactor, torch.optim.Muon)
 """Optimizers of torch whose weight decay is always decoupled."""
+FORMS = {"fused", "foreach", "differentiable"}
+"""Options of which each says in which form an optimizer computes."""
 
 
 def at(key: str) -> Place:
@@ -72,16 +74,19 @@ def stock(
     Raises UserError where the optimizer cannot decay weights as asked.
     """
     wd, decay_options = weight_decay(kind, decouple_wd)
-    fast, known = fastest(model, kind), arguments(kind)
+    known = arguments(kind)
 
     def build(groups: list[Group]) -> torch.optim.Optimizer:
         # The constructor checks defaults that no group keeps; the values of the first group are as good as any.
         defaults = {key: value for key, value in groups[0].items() if key in known and key != "params"}
-        return kind(groups, **{**defaults, **fast, **decay_options, **options})
+        if options.get("nesterov"):
+            defaults["momentum"] = 0.9  # which may be 0 in the groups, or begin there
+        fast = {} if FORMS & options.keys() else fastest(model, kind)
+        return made(kind, groups, {**defaults, **fast, **decay_options, **options})
 
     needed = {
         decay_weights: wd == "wd",
-        match_layouts: fast.get("fused"),
+        match_layouts: "fused" in known,
         start_momentum_at_zero: kind is torch.optim.SGD,
     }
     return Optimizer(
@@ -93,6 +98,18 @@ def stock(
         wd_bn_bias=wd_bn_bias,
         train_bn=train_bn,
     )
+
+
+def made(kind: Callable[..., torch.optim.Optimizer], groups: list[Group], arguments: Settings) -> torch.optim.Optimizer:
+    """The optimizer itself. Raises UserError where torch refuses the arguments, or parameters of the model."""
+    try:
+        return kind(groups, **arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        name = getattr(kind, "__name__", kind)
+        raise UserError(
+            f"torch.optim.{name} refused optim.options or the parameters of the model: {error}; change optim.options, "
+            "or choose another optim"
+        ) from error
 
 
 def weight_decay(kind: Callable[..., torch.optim.Optimizer], decouple: bool) -> tuple[str, Settings]:

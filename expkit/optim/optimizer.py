@@ -122,10 +122,21 @@ class Optimizer:
         return set_all
 
     def step(self) -> None:
-        """Update every parameter that has a gradient; frozen ones have none."""
+        """Update every parameter that has a gradient; frozen ones have none.
+
+        Raises UserError where an optimizer of torch refuses to.
+        """
         for prepare in self.before_step:
             prepare(self.torch)
-        self.unnoted_step(self.torch)
+        try:
+            self.unnoted_step(self.torch)
+        except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or not type(self.torch).__module__.startswith("torch.optim"):
+                raise
+            raise UserError(
+                f"torch.optim.{type(self.torch).__name__} refused to step: {error}; change optim.options, or choose "
+                "another optim"
+            ) from error
 
     def zero_grad(self) -> None:
         """Drop all gradients; torch's own also notes the call for its profiler, which takes longer."""

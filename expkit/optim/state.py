@@ -1,6 +1,6 @@
 """An optimizer's state as tensors and plain values by the names of parameters, and back again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ def saved_state(optimizer: torch.optim.Optimizer, split: Sequence[SplitGroup]) -
 
 
 def load_state(optimizer: torch.optim.Optimizer, split: Sequence[SplitGroup], saved: Mapping[str, Any]) -> None:
-    """Put back what `saved_state` gave, on the device and in the memory format of each parameter.
+    """Put back what `saved_state` gave, on the device of each parameter, each tensor in the memory layout that it had.
 
     Raises UserError, listing the differences, where the optimizer or its groups are others than those saved.
     """
@@ -37,9 +37,18 @@ def load_state(optimizer: torch.optim.Optimizer, split: Sequence[SplitGroup], sa
     # torch puts `step` where the optimizer wants it, but replaces the dicts of the groups that others hold on to.
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     optimizer.param_groups[:] = groups
-    for parameter in parameters.values():
+    if optimizer.defaults.get("fused"):
+        match_layouts(optimizer, parameters.values())
+
+
+def match_layouts(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:
+    """Give averages the memory layout of their parameters, which may be another than when they were saved.
+
+    Fused kernels on the CPU pair them number by number. For others a change of layout would change the last bits.
+    """
+    for parameter in parameters:
         for key, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and key != "step":
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
                 optimizer.state[parameter][key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 

@@ -221,16 +221,13 @@ def torch(
         if key not in places:
             raise UserError(f"optim.{key}: torch.optim.{name} has none; leave it out (null)")
     values = {**own_defaults(kind, places), **given, "lr": lr, "wd": wd}
-    try:
-        return stock(
-            model,
-            kind,
-            places,
-            values,
-            decouple_wd=decouple_wd,
-            wd_bn_bias=wd_bn_bias,
-            train_bn=train_bn,
-            options=options,
-        )
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"torch.optim.{name} refused optim.options or the parameters of the model: {error}") from error
+    return stock(
+        model,
+        kind,
+        places,
+        values,
+        decouple_wd=decouple_wd,
+        wd_bn_bias=wd_bn_bias,
+        train_bn=train_bn,
+        options=options,
+    )

@@ -50,6 +50,7 @@ def default(
         torch.set_num_threads(threads)
 
     from expkit.model.classifier import Classifier
+    from expkit.model.layout import to_channels_last
     from expkit.trainer.loop import Trainer
     from expkit.trainer.memory import keep_freed
     from expkit.trainer.precision import computes_in_bf16, multiplies_much, pick_device
@@ -58,8 +59,8 @@ def default(
     if place.type == "cpu":
         keep_freed()
     model.to(place)
-    if any(parameter.ndim == 4 for parameter in model.parameters()):
-        model.to(memory_format=torch.channels_last)
+    to_channels_last(model)
+    optimizer.clear_state()  # some have made it already, where the parameters were and in their layout there
     half = computes_in_bf16(precision, model, place, image_size)
     head = model.head if isinstance(model, Classifier) else model
     return Trainer(
