@@ -14,17 +14,38 @@ class Interrupted(Exception):
         self.status = 128 + number
 
 
+class Stopped(BaseException):
+    """Work ended early because a stop was asked for; no `Exception`, so that nobody takes it for what a file raised."""
+
+
 class StopRequest:
     """Remembers the first SIGINT or SIGTERM; a second one ends the process at once."""
 
     def __init__(self) -> None:
         self.signal = 0
         """Its number, 0 while there is none."""
+        self.at_once = False
+        """Whether a signal raises Stopped where it finds the main thread, so that nothing is waited for."""
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Take note of a signal, and let the next one through."""
         self.signal = number
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if self.at_once:
+            self.at_once = False  # what cleans up is not disturbed
+            raise Stopped
+
+    @contextmanager
+    def heeded(self) -> Iterator[None]:
+        """Let a signal end the block at once, and before it begins where one has come already. Raises Stopped then."""
+        before = self.at_once
+        self.at_once = True
+        try:
+            if self.signal:
+                raise Stopped
+            yield
+        finally:
+            self.at_once = before
 
 
 @contextmanager

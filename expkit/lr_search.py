@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from expkit.interrupt import Stopped
 from expkit.lr_finder import Curve, LrFind, suggestions
 from expkit.recorder import Smoothed
 from expkit.run_folder import RunFolder
 from expkit.sched import exponential
-from expkit.trainer.loop import Loader, Stopped, Trainer
+from expkit.trainer.loop import Loader, Trainer
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ def search_lr(
     points: list[tuple[float, float, float]] = []
     with unchanged(trainer):
         trainer.optimizer.set_train_mode(trainer.model)
-        for number, batch in zip(range(num_it), batches, strict=False):
+        for number in range(num_it):
+            batch = trainer.next_of(batches)
             lr = schedule(number / num_it)
             trainer.optimizer.set("lr", [lr * share for share in shares])
             loss = trainer.step(batch).item()

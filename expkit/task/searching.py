@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import interrupt
 from expkit.check import checked, nearest
-from expkit.command import command
 from expkit.config import Config
 from expkit.errors import UserError
 from expkit.lr_finder import check_lr_find
@@ -53,25 +52,40 @@ def search(
     `watch` is called after each step with its number, learning rate and smoothed loss; None: a bar on a terminal.
     """
     phase = named(plan(config), name)
-    run = assemble(config, kept)
+    with interrupt.listen() as stop:
+        try:
+            search_phase(config, folder, phase, stop, kept, watch)
+        except interrupt.Stopped:
+            again = f"again with  python -m expkit resume={shown(folder.path)}"
+            where = "stopped while searching a learning rate"
+            raise interrupt.Interrupted(stop.signal, f"{where}; {again}") from None
+
+
+def search_phase(
+    config: Config,
+    folder: RunFolder,
+    phase: "Phase",
+    stop: interrupt.StopRequest,
+    kept: "Kept | None",
+    watch: Watch | None,
+) -> None:
+    """Build the experiment and search. Raises Stopped where a signal asks for it."""
+    with stop.heeded():
+        run = assemble(config, kept)
 
     from expkit.lr_search import find_lr
-    from expkit.trainer.loop import Stopped
 
     trainer = run.trainer
+    trainer.stop = stop
     trainer.prepare(phase)
     peaks = phase.rates(run.base, trainer.optimizer.groups, found=1.0)
     settings = check_lr_find(config.lr_find)
     with closing(run.feed):
-        train = run.feed.open(phase, train=True)
-        with interrupt.listen() as trainer.stop, nullcontext(watch) if watch else bar(settings.num_it) as told:
+        with stop.heeded():
+            train = run.feed.open(phase, train=True)
+        with nullcontext(watch) if watch else bar(settings.num_it) as told:
             log.info("searching a learning rate for the phase %s; %s", phase.name, run.describe())
-            try:
-                find_lr(trainer, train, peaks, settings, folder, watch=told)
-            except Stopped:
-                again = f"again with  {command(f'resume={shown(folder.path)}')}"
-                where = "stopped while searching a learning rate"
-                raise interrupt.Interrupted(trainer.stop.signal, f"{where}; {again}") from None
+            find_lr(trainer, train, peaks, settings, folder, watch=told)
 
 
 def named(recipe: "Recipe", name: str | None) -> "Phase":

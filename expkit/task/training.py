@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from expkit import interrupt
 from expkit.check import checked
-from expkit.command import command
 from expkit.config import Config
 from expkit.errors import UserError
 from expkit.lr_finder import check_lr_find
@@ -41,50 +40,78 @@ def train(config: Config, folder: RunFolder) -> float:
 def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
     """Build, train, evaluate over augmented views where the recipe says so, and write the result."""
     began = time.monotonic()
-    run = assemble(config)
+    with stopping(folder) as stop:
+        with stop.heeded():
+            run = assemble(config)
 
-    from expkit.checkpoint import Best, Checkpoints, load_checkpoint
-    from expkit.progress import ProgressBar
-    from expkit.recorder import Recorder
-    from expkit.result import average_views, write_result
+        from expkit.checkpoint import Best, Checkpoints, load_checkpoint
+        from expkit.progress import ProgressBar
+        from expkit.recorder import Recorder
+        from expkit.result import average_views, write_result
 
-    trainer = run.trainer
-    if folder.last_checkpoint.exists():
-        trainer.load_state_dict(load_checkpoint(folder.last_checkpoint, run.data.fingerprint))
-        log.info("going on at step %d, epoch %d", trainer.state.step, trainer.state.epochs + 1)
-    folder.note(fingerprint=run.data.fingerprint)
-    earlier = trainer.state.seconds
-    log.info(run.describe())
-    recorder = Recorder(folder, run.epochs * run.feed.epoch_steps)
-    best = Best(folder, recorder, config.objective["metric"], run.data)
-    checkpoints = Checkpoints(folder, recorder, run.data.fingerprint)
-    progress = ProgressBar(recorder, run.epochs, run.feed.epoch_steps)
-    with closing(run.feed):
-        with closing(progress), closing(recorder):
-            fit_phases(run, folder, [recorder, best, checkpoints, progress])
-            if run.recipe.tta:
-                average_views(config, folder, run, recorder)
-        write_result(config, folder, run, recorder, tracker.run_id(), earlier + time.monotonic() - began)
+        trainer = run.trainer
+        trainer.stop = stop
+        if folder.last_checkpoint.exists():
+            trainer.load_state_dict(load_checkpoint(folder.last_checkpoint, run.data.fingerprint))
+            log.info("going on at step %d, epoch %d", trainer.state.step, trainer.state.epochs + 1)
+        folder.note(fingerprint=run.data.fingerprint)
+        earlier = trainer.state.seconds
+        log.info(run.describe())
+        recorder = Recorder(folder, run.epochs * run.feed.epoch_steps)
+        best = Best(folder, recorder, config.objective["metric"], run.data)
+        checkpoints = Checkpoints(folder, recorder, run.data.fingerprint)
+        progress = ProgressBar(recorder, run.epochs, run.feed.epoch_steps)
+        with closing(run.feed):
+            with closing(progress), closing(recorder):
+                trainer.observe([recorder, best, checkpoints, progress])
+                train_phases(run, folder)
+                if run.recipe.tta:
+                    with stop.heeded():
+                        average_views(config, folder, run, recorder)
+            with stop.heeded():
+                write_result(config, folder, run, recorder, tracker.run_id(), earlier + time.monotonic() - began)
 
 
 def fit_phases(run: Run, folder: RunFolder, observers: "Sequence[Observer]") -> None:
     """Train the phases that are left of a run. Raises Interrupted after the step in hand where a signal asks for it."""
-    from expkit.trainer.loop import Stopped
+    run.trainer.observe(observers)
+    with stopping(folder) as run.trainer.stop:
+        train_phases(run, folder)
 
+
+def train_phases(run: Run, folder: RunFolder) -> None:
+    """Train the phases that are left. Raises Interrupted, once the observers saved all, where a signal asks for it.
+
+    A step in hand is finished; precomputing, a search, a validation and the wait for a batch end at once, since a
+    resume does them again.
+    """
     trainer = run.trainer
-    trainer.observe(observers)
-    for phase in run.recipe.phases[trainer.state.phase :]:
-        # Precomputing may take long, and ends at once on a signal: whatever it has not finished is no use.
-        train, valid = run.feed.batches(phase)
-        with interrupt.listen() as trainer.stop:
-            try:
-                trainer.prepare(phase)
-                peaks = run.peaks(phase, partial(search, run, phase.name, train, folder))
-                trainer.fit(phase, schedules_of(run.config, phase, peaks), train, valid)
-            except Stopped:
-                where = f"stopped after step {trainer.state.step}"
-                go_on = f"go on with  {command(f'resume={shown(folder.path)}')}"
-                raise interrupt.Interrupted(trainer.stop.signal, f"{where}; {go_on}") from None
+    try:
+        for phase in run.recipe.phases[trainer.state.phase :]:
+            with trainer.stop.heeded():
+                train, valid = run.feed.batches(phase)
+            trainer.prepare(phase)
+            peaks = run.peaks(phase, partial(search, run, phase.name, train, folder))
+            trainer.fit(phase, schedules_of(run.config, phase, peaks), train, valid)
+    except interrupt.Stopped:
+        for observer in trainer.observers:
+            observer.on_stop(trainer)
+        raise interrupted(trainer.stop, folder, f"stopped after step {trainer.state.step}") from None
+
+
+@contextmanager
+def stopping(folder: RunFolder) -> Iterator[interrupt.StopRequest]:
+    """Listen to signals in the block; one that stops it raises Interrupted, with the command that goes on."""
+    with interrupt.listen() as stop:
+        try:
+            yield stop
+        except interrupt.Stopped:
+            raise interrupted(stop, folder, "stopped") from None
+
+
+def interrupted(stop: interrupt.StopRequest, folder: RunFolder, where: str) -> interrupt.Interrupted:
+    """What tells that the run in `folder` stopped, and how it goes on."""
+    return interrupt.Interrupted(stop.signal, f"{where}; go on with  python -m expkit resume={shown(folder.path)}")
 
 
 def search(run: Run, phase: str, train: "Loader", folder: RunFolder, rates: Sequence[float]) -> float:

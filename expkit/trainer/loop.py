@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from expkit.evaluate import Evaluation, evaluate, evaluate_views
-from expkit.interrupt import StopRequest
+from expkit.interrupt import Stopped, StopRequest
 from expkit.loading import Batch
 from expkit.optim.optimizer import Optimizer
 from expkit.randomness import seed_of
@@ -53,11 +53,7 @@ class Observer:
         """After the validation that ends an epoch."""
 
     def on_stop(self, trainer: "Trainer") -> None:
-        """When a stop was asked for, after the step in hand."""
-
-
-class Stopped(Exception):
-    """Training ended early, after a whole step, because a stop was asked for."""
+        """When training ends early because a stop was asked for: between two steps, or in the validation after them."""
 
 
 class Loader(Protocol):
@@ -139,12 +135,15 @@ class Trainer:
         batches = train.stream(state.epochs, state.batch, state.epochs + phase.epochs - state.epoch)
         for epoch in range(state.epoch, phase.epochs):
             self.train_epoch(phase, batches, train.batches, apply)
-            evaluation = self.evaluate(valid)
+            with self.stop.heeded():
+                evaluation = self.evaluate(valid)
             state.epoch, state.batch, state.epochs = epoch + 1, 0, state.epochs + 1
             if state.epoch == phase.epochs:
                 state.phase, state.epoch = state.phase + 1, 0
             for observer in self.observers:
                 observer.after_epoch(self, evaluation)
+            if self.stop.signal:
+                raise Stopped
 
     def train_epoch(self, phase: Phase, batches: Iterator[Batch], size: int, apply: Callable[[float], None]) -> None:
         """Train the rest of the epoch of `size` batches that the state stands in."""
@@ -154,7 +153,7 @@ class Trainer:
         while state.batch < size:
             # Progress is a share of the phase, so neither batch size nor a resume can bend a schedule.
             apply((state.epoch + state.batch / size) / phase.epochs)
-            loss = self.step(next(batches))
+            loss = self.step(self.next_of(batches))
             state.batch += 1
             state.step += 1
             now = time.perf_counter()
@@ -163,9 +162,18 @@ class Trainer:
             for after_step in self.stepping:
                 after_step(self, loss)
             if self.stop.signal:
-                for observer in self.observers:
-                    observer.on_stop(self)
                 raise Stopped
+
+    def next_of(self, batches: Iterator[Batch]) -> Batch:
+        """The next batch; a signal ends the wait for it, which may be long. Raises Stopped then."""
+        stop = self.stop
+        stop.at_once = True  # in place of `heeded`, which would take a microsecond of each step
+        try:
+            if stop.signal:
+                raise Stopped
+            return next(batches)
+        finally:
+            stop.at_once = False
 
     def step(self, batch: Batch) -> Tensor:
         """One optimizer step on one batch; the loss as a scalar on the device."""

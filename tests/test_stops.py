@@ -1,0 +1,117 @@
+"""A signal at any moment of a run ends it with a checkpoint, and a resume leaves what the whole run would have left."""
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from expkit import interrupt
+from expkit.features.extraction import Body
+from expkit.run_folder import RunFolder, read_json
+from expkit.task.searching import lr_find
+from expkit.task.training import train
+from expkit.trainer.loop import Trainer
+from tests.conftest import SMALL_MODEL
+from tests.test_trainer import equal
+
+CONFIG = (
+    *("+experiment=digits", "data.classes=[0, 1, 2]", "data.valid_pct=0.3", "image_size=16", "batch_size=64"),
+    *(*SMALL_MODEL, "augment=side_on", "augment.flip=0.0", "tracking=none", "num_workers=0"),
+    *("transfer=full_recipe", "epochs=4", "transfer.tta=2", "optim.lr=auto", "lr_find.num_it=20"),
+)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPKIT_CACHE", str(tmp_path / "cache"))
+
+
+def new_folder(path: Path) -> RunFolder:
+    return RunFolder.create(path, "test", {}, [])
+
+
+def signal_at(monkeypatch, owner, name: str, call: int, number: int = signal.SIGTERM) -> list[int]:
+    """Send this process a signal in the given call of a method, counted from 1; the calls are counted in the list."""
+    method, calls = getattr(owner, name), []
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == call:
+            os.kill(os.getpid(), number)
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, counted)
+    return calls
+
+
+def left_in(folder: RunFolder) -> dict[str, object]:
+    """What a finished run left, but for times."""
+    points = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    result = read_json(folder.result)
+    return {
+        "metrics": [(point["name"], point["step"], point["value"]) for point in points],
+        "result": {key: value for key, value in result.items() if "second" not in key},
+        "traces": pq.read_table(folder.traces),
+        "predictions": pq.read_table(folder.predictions),
+        "files": sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file()),
+        "pictures": [path.read_bytes() for path in sorted(folder.plots.iterdir())],
+    }
+
+
+def weights_in(folder: RunFolder) -> list:
+    return [tensor for file in (folder.exported_weights, folder.best_weights) for tensor in load_file(file).values()]
+
+
+def test_a_signal_at_any_moment_is_heeded_and_a_resume_leaves_the_same(config_of, tmp_path, monkeypatch):
+    config = config_of(*CONFIG)
+    whole = new_folder(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        calls = signal_at(patch, Trainer, "logits", 0)
+        train(config, whole)
+    expected = left_in(whole)
+    assert len(calls) == 59  # 20 of the LR finder, 5 + 1, 2 (5 + 3) and 5 + 3 of the phases, 3 x 3 of the views
+    for call in (26, 49, 55):  # the validations that end the first and the last phase, and a view
+        folder = new_folder(tmp_path / str(call))
+        with monkeypatch.context() as patch:
+            signal_at(patch, Trainer, "logits", call)
+            with pytest.raises(interrupt.Interrupted, match=re.escape(f"resume={folder.path}")) as stop:
+                train(config, folder)
+        assert stop.value.status == 143
+        assert folder.last_checkpoint.exists()
+        train(config, folder)
+        assert left_in(folder) == expected, call
+        assert equal(weights_in(folder), weights_in(whole)), call
+
+
+@pytest.mark.parametrize("owner_and_name", [(Body, "features"), (Trainer, "logits")], ids=["precompute", "search"])
+@pytest.mark.parametrize("task", [train, lr_find])
+def test_precomputing_and_a_search_end_at_once(config_of, tmp_path, monkeypatch, task, owner_and_name):
+    config, folder = config_of(*CONFIG), new_folder(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        calls = signal_at(patch, *owner_and_name, 3, signal.SIGINT)
+        with pytest.raises(interrupt.Interrupted) as stop:
+            task(config, folder)
+    assert stop.value.status == 130
+    assert len(calls) < 20
+    handlers = {signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    assert handlers == {signal.default_int_handler, signal.SIG_DFL}
+
+
+@pytest.mark.parametrize("place", ["expkit.result.draw_confusion", "expkit.result.export_weights"])
+def test_a_signal_while_the_result_is_written_is_heeded(config_of, tmp_path, monkeypatch, place):
+    import expkit.result
+
+    config = config_of(*CONFIG, "transfer=scratch", "epochs=1", "optim.lr=0.01")
+    folder = new_folder(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        signal_at(patch, expkit.result, place.rpartition(".")[2], 1)
+        with pytest.raises(interrupt.Interrupted):
+            train(config, folder)
+    assert not folder.result.exists()
+    train(config, folder)
+    assert folder.result.exists()
