@@ -82,7 +82,7 @@ def compare(files: int, runs: int) -> None:
         walk(str(root))  # so that no task pays for the first look at the directories
         found: dict[str, list[list[float]]] = {task: [] for task in TASKS}
         for _ in range(runs):
-            for marker in cache.glob("verified/*"):
+            for marker in cache.glob("files/*"):
                 marker.unlink()
             for task in TASKS:
                 command = [sys.executable, __file__, "--task", task, "--root", str(root)]

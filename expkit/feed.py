@@ -11,14 +11,14 @@ import torch
 
 from expkit.augment import Transforms
 from expkit.config import Config, Node
-from expkit.data.items import Data, Images
+from expkit.data.items import Data
 from expkit.loading import ImageLoader, TensorLoader, batches_of, make_loader
 from expkit.randomness import seed_of
 from expkit.run import read, seeded
 from expkit.transfer import Phase
 
 if TYPE_CHECKING:
-    from expkit.features import BodyInfo, FeatureCache, FeatureLoader, Features, Frozen
+    from expkit.features import BodyInfo, FeatureCache, FeatureLoader, Frozen
     from expkit.trainer.loop import Loader
 
 
@@ -139,16 +139,11 @@ class Feed:
         from expkit.features import FeatureLoader
 
         images = self.data.train if train else self.data.valid
-        rows = [self.rows(images, transforms, view, seed, "train" if train else "valid") for view in views]
+        options: dict[str, Any] = {"num_workers": self.config.num_workers, "part": "train" if train else "valid"}
+        assert self.frozen is not None
+        rows = self.kept.features.views(self.frozen, images, transforms, list(views), seed=seed, **options)
         labels = torch.from_numpy(images.labels)
         return FeatureLoader(rows, labels, batch_size=self.config.batch_size, seed=seed, train=train)
-
-    def rows(self, images: Images, transforms: Transforms, view: int | None, seed: int, part: str) -> "Features":
-        """The features of one view of some images."""
-        assert self.frozen is not None
-        return self.kept.features.features(
-            self.frozen, images, transforms, view=view, seed=seed, num_workers=self.config.num_workers, part=part
-        )
 
     def augmented(self) -> "Iterator[Loader]":
         """Validation batches of each augmented view that the last evaluation averages over, drawn from (seed, view)."""

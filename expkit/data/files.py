@@ -1,7 +1,7 @@
 """Image files as `Images`, and the way from a list of files to checked `Data`."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Literal
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expkit.data.decode import read_image
+from expkit.data.file_facts import FileFacts, facts_of
 from expkit.data.items import Data
 from expkit.data.packed import Packed, below, shown
 from expkit.data.split import Split, cut_note, cut_valid
-from expkit.data.verify import FileFacts, facts_of, find_bad
 from expkit.errors import UserError, first_ten
 
 log = logging.getLogger("expkit.data")
@@ -97,10 +97,9 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
     Raises UserError, naming files, if one cannot be read (with `on_bad_image="skip"`: one listed for valid or test),
     if a class has no training image, or if there is nothing to validate on.
     """
-    facts = facts_of(files.root, files.names)
-    bad = find_bad(files.root, files.names, facts)
-    if bad:
-        files, facts = without_bad(files, facts, bad, on_bad_image)
+    facts = facts_of(files.root, files.names, images=True)
+    if facts.problems:
+        files, facts = without_bad(files, facts, on_bad_image)
     if valid_pct is not None and not (files.splits == Split.VALID).any():
         splits = cut_valid(files.splits, files.labels, valid_pct, seed)
         files = replace(files, splits=splits, notes=(*files.notes, cut_note(valid_pct, seed)))
@@ -111,31 +110,41 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         valid=files.part(Split.VALID),
         test=test if len(test) else None,
         classes=files.classes,
-        fingerprint=fingerprint(files.classes, [files.names.text, files.labels, files.splits, facts.sizes]),
+        fingerprint=fingerprint_of(files, facts),
         notes=files.notes,
     )
 
 
-def without_bad(
-    files: FileList, facts: FileFacts, bad: dict[int, str], on_bad_image: OnBadImage
-) -> tuple[FileList, FileFacts]:
-    """Leave out the unreadable training images and report them, or raise UserError where that is not allowed."""
-    fatal = {i: why for i, why in bad.items() if on_bad_image == "error" or files.splits[i] != Split.TRAIN}
-    lines = [f"{files.where(i)} {why}" for i, why in (fatal or bad).items()]
-    count = "1 image" if len(lines) == 1 else f"{len(lines)} images"
-    if fatal and on_bad_image == "error":
-        raise UserError(
-            f"{count} of {files.source} cannot be read; replace or remove them, "
-            f"or leave out those for training with data.on_bad_image=skip:\n{first_ten(lines)}"
+def without_bad(files: FileList, facts: FileFacts, on_bad_image: OnBadImage) -> tuple[FileList, FileFacts]:
+    """Leave out the unreadable training images and report them, or raise UserError where that is not allowed.
+
+    Those of the test set stay, with a warning, since nothing reads them in training.
+    """
+    test = {index: why for index, why in facts.problems.items() if files.splits[index] == Split.TEST}
+    if test:
+        log.warning("%s", bad_images(files, test, "for test cannot be read; replace them before the model is tested"))
+    bad = {index: why for index, why in facts.problems.items() if index not in test}
+    valid = [index for index in bad if files.splits[index] == Split.VALID]
+    if bad and on_bad_image == "error" and not valid:
+        advice = "replace or remove them, or leave them out of training with data.on_bad_image=skip"
+        raise UserError(bad_images(files, bad, f"cannot be read; {advice}"))
+    if bad and (on_bad_image == "error" or valid):
+        fatal = bad if on_bad_image == "error" else {index: bad[index] for index in valid}
+        advice = (
+            f"replace or remove them (data.on_bad_image=skip leaves out training images, {len(valid)} are for valid)"
         )
-    if fatal:
-        raise UserError(
-            f"{count} of {files.source} for valid or test cannot be read (data.on_bad_image=skip "
-            f"leaves out training images only); replace or remove them:\n{first_ten(lines)}"
-        )
-    log.warning("%s of %s cannot be read and will not train:\n%s", count, files.source, first_ten(lines))
-    kept = np.setdiff1d(np.arange(len(files.names)), np.fromiter(bad, np.int64))
+        raise UserError(bad_images(files, fatal, f"cannot be read; {advice}"))
+    if bad:
+        log.warning("%s", bad_images(files, bad, "cannot be read and will not train"))
+    kept = np.setdiff1d(np.arange(len(files.names)), np.fromiter(bad, np.int64, len(bad)))
     return files.keep(kept), facts.keep(kept)
+
+
+def bad_images(files: FileList, bad: Mapping[int, str], what: str) -> str:
+    """A sentence that says how many images of the source are bad, and the first of them with what is wrong."""
+    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
+    lines = (f"{files.where(index)} {why}" for index, why in bad.items())
+    return f"{count} of {files.source} {what}:\n{first_ten(lines, len(bad))}"
 
 
 def check_classes(files: FileList) -> None:
@@ -153,6 +162,12 @@ def check_classes(files: FileList) -> None:
     lacking = [name for label, name in enumerate(files.classes) if label not in valid]
     if lacking:
         log.warning("%d classes have no image in valid:\n%s", len(lacking), first_ten(lacking))
+
+
+def fingerprint_of(files: FileList, facts: FileFacts) -> str:
+    """The fingerprint of what training and validation read: contents, labels and splits; not how files are called."""
+    read = np.flatnonzero(files.splits != Split.TEST)
+    return fingerprint(files.classes, [facts.hashes[read], files.labels[read], files.splits[read]])
 
 
 def fingerprint(classes: Iterable[str], parts: Iterable[bytes | NDArray[np.generic]]) -> str:

@@ -1,174 +1,164 @@
-"""Which image files cannot be read, found before training starts and remembered.
+"""What is wrong with an image file: it is decoded to its end, and looked at for what decoders pass over.
 
-A JPEG or PNG counts as whole by its first and last bytes, which is what a broken download or a full disk spoils;
-other formats, and files that look odd, are decoded.
+Pillow (libjpeg) shows the rest of a JPEG that was cut off as grey where an end marker follows, and does not compare the
+checksums of a PNG.
 """
 
-import json
-import logging
-import os
-import time
-from concurrent.futures import ThreadPoolExecutor
+import io
+import re
+import struct
+import zlib
 from dataclasses import dataclass
-from functools import partial
-from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from expkit.data.decode import decode, reason_of
-from expkit.data.packed import Packed, below
+from expkit.data.decode import check_pixels, decode, reason_of
 
-log = logging.getLogger("expkit.data")
-
-RULES = b"1"
+RULES = 2
 """Raised when the checks below change, so that what older ones passed is looked at again."""
-JPEG, START_OF_SCAN, END_OF_IMAGE = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
-END = 32
-"""Bytes read at each end of a file."""
-BLOCK = 256
-"""Files that a thread checks at a time; the first block shows whether the disk is slow."""
-SLOW = 100e-6
-"""Seconds a file from which threads pay: the disk is waited for (a cached file takes 7 microseconds)."""
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
+BASELINE, PROGRESSIVE = (0xC0, 0xC1), (0xC2,)
+"""Huffman coded frames, by the code of their marker."""
+START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""Where coded pixels end: any marker but those that lie among them."""
+ZEROS = bytes(512)
+"""More zeros than coded pixels have, unless they are of a plain area."""
+FILLER = bytes(np.random.default_rng(0).integers(0, 255, 4096, np.uint8))
+"""Coded pixels of nothing in particular."""
+
+
+def problem_of(path: bytes, content: bytes | None) -> str | None:
+    """What is wrong with an image file of this content, None for a good one; `content` None: too large to be held."""
+    if content is not None and not content:
+        return "is empty (zero bytes)"
+    if content is not None and content[:64].lstrip().lower().startswith(WEB_PAGE):
+        return "holds a web page, not an image (a failed download?)"
+    try:
+        if content is not None and content.startswith(JPEG):
+            return jpeg_problem(content)
+        decode(path if content is None else io.BytesIO(content), size=1)
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        return reason_of(error)
+    return png_problem(content) if content is not None and content.startswith(PNG) else None
+
+
+def png_problem(content: bytes) -> str | None:
+    """A chunk that a decoder needs whose checksum is another than it says."""
+    place = len(PNG)
+    while place + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        end = place + 8 + length
+        if end + 4 > len(content):
+            break
+        wrong = zlib.crc32(memoryview(content)[place + 4 : end]) != struct.unpack_from(">I", content, end)[0]
+        if wrong and kind[:1].isupper():
+            return f"is damaged (the checksum of its {kind.decode('ascii', 'replace')} chunk is wrong)"
+        if kind == b"IEND":
+            return None
+        place = end + 4
+    return "is truncated or damaged (it has no end chunk)"
 
 
 @dataclass(frozen=True)
-class FileFacts:
-    """Size in bytes (-1: no such file) and time of change in nanoseconds of each file."""
+class Scan:
+    """One of the passes in which a JPEG has its pixels."""
 
-    sizes: NDArray[np.int64]
-    mtimes: NDArray[np.int64]
-
-    def keep(self, kept: NDArray[np.int64]) -> "FileFacts":
-        """The facts of the files at `kept`."""
-        return FileFacts(self.sizes[kept], self.mtimes[kept])
-
-
-def facts_of(root: str, names: Packed) -> FileFacts:
-    """Ask the file system about each file."""
-    sizes, mtimes = np.full(len(names), -1, np.int64), np.zeros(len(names), np.int64)
-    folder = below(root)
-    for index, name in enumerate(names):
-        try:
-            facts = os.stat(folder + name)
-        except OSError:
-            continue  # the size -1 says so, and `problem_of` says why
-        sizes[index], mtimes[index] = facts.st_size, facts.st_mtime_ns
-    return FileFacts(sizes, mtimes)
+    components: bytes
+    first: int
+    """The first and the last coefficient that it has."""
+    last: int
+    low: int
+    """How many bits of these are left to later scans."""
+    start: int
+    """Where its coded pixels begin, and where they end."""
+    end: int
 
 
-def find_bad(root: str, names: Packed, facts: FileFacts) -> dict[int, str]:
-    """The unreadable files: index -> what is wrong.
-
-    The outcome is kept in the cache folder under a hash of root, names, sizes and times; while nothing of these
-    changes, only the files that were bad are looked at again.
-    """
-    marker = cache_folder() / "verified" / f"{marker_key(root, names, facts)}.json"
-    suspects = remembered(marker)
-    if suspects is not None:
-        return problems_of(root, names, np.array(suspects, np.int64))
-    bad = problems_of(root, names, np.arange(len(names)))
-    remember(marker, list(bad))
-    return bad
-
-
-def problems_of(root: str, names: Packed, indices: NDArray[np.int64]) -> dict[int, str]:
-    """Check the files at `indices`, in threads if the first ones show that the disk is slow."""
-    blocks = [indices[start : start + BLOCK] for start in range(0, len(indices), BLOCK)]
-    check = partial(problems_in, below(root), names)
-    start = time.perf_counter()
-    bad = check(indices[:BLOCK])
-    slow = time.perf_counter() - start > SLOW * BLOCK
-    with ThreadPoolExecutor(16) as pool:
-        for found in (pool.map if slow else map)(check, blocks[1:]):
-            bad |= found
-    return bad
-
-
-def problems_in(folder: bytes, names: Packed, indices: NDArray[np.int64]) -> dict[int, str]:
-    """Check the files at `indices` one after the other."""
-    checked = ((index, problem_of(folder + names[index])) for index in indices.tolist())
-    return {index: why for index, why in checked if why is not None}
-
-
-def problem_of(path: bytes) -> str | None:
-    """What is wrong with an image file, None for a good one."""
-    try:
-        head, tail = ends_of(path)
-    except OSError as error:
-        return "does not exist" if isinstance(error, FileNotFoundError) else reason_of(error)
-    if looks_whole(head, tail):
+def jpeg_problem(content: bytes) -> str | None:
+    """Whether pixels of a JPEG are missing: cut off before its end marker, or overwritten with zeros."""
+    shown = pixels(content)
+    frame, body = frame_of(content)
+    if frame in PROGRESSIVE:
+        return "is cut off (its finer passes are missing)" if lacks_passes(scans_of(content, body)) else None
+    if frame not in BASELINE:
         return None
-    if not head:
-        return "is empty (zero bytes)"
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        return "holds a web page, not an image (a failed download?)"
-    if head.startswith(JPEG) and not tail.strip(b"\0") and not has_end(path):
+    if not content[-32:].strip(b"\0") and END_OF_IMAGE not in content[body:]:
         return "is truncated or damaged (it ends in zeros, with no end marker)"
-    try:
-        decode(path, size=1)
-    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        return reason_of(error)
+    # What was cut off is shown as the last block before it, on and on.
+    if (shown[-1, -2:] == shown[-1, -1]).all():
+        end = scans_of(content, body)[-1].end
+        if not np.array_equal(shown, pixels(content[:end] + FILLER + END_OF_IMAGE)):
+            return "is cut off, though an end marker follows: its last part is plain"
+    if ZEROS in content[body:] and zeros_shown(content, body, shown):
+        return "is damaged (zeros stand where pixels should be)"
     return None
 
 
-def ends_of(path: bytes) -> tuple[bytes, bytes]:
-    """The first and the last bytes of a file."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        size = os.fstat(file).st_size
-        return os.pread(file, END, 0), os.pread(file, END, max(0, size - END))
-    finally:
-        os.close(file)
+def frame_of(content: bytes) -> tuple[int, int]:
+    """The code of a JPEG's frame marker, and where its first scan begins; 0 where there is none."""
+    place, frame = 2, 0
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        code = content[place + 1]
+        if code == START_OF_SCAN:
+            return frame, place
+        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
+            frame = code
+        place += 1 if code == 0xFF else 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return 0, place
 
 
-def has_end(path: bytes) -> bool:
-    """Whether the last scan of a JPEG is ended: a decoder takes the zeros of a broken copy for pixels."""
-    with open(path, "rb") as file:
-        data = file.read()
-    return data.find(END_OF_IMAGE, data.rfind(START_OF_SCAN)) >= 0
+def scans_of(content: bytes, place: int) -> list[Scan]:
+    """The scans of a JPEG whose first begins at `place`."""
+    scans = []
+    while place + 4 <= len(content) and content[place] == 0xFF and content[place + 1] != END_OF_IMAGE[1]:
+        if content[place + 1] == 0xFF:
+            place += 1
+            continue
+        start = place + 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+        if content[place + 1] != START_OF_SCAN:
+            place = start
+            continue
+        count = content[place + 4]
+        first, last, bits = content[place + 5 + 2 * count : place + 8 + 2 * count]
+        found = NEXT_MARKER.search(content, start)
+        place = found.start() if found else len(content)
+        scans.append(Scan(content[start - 3 - 2 * count : start - 3 : 2], first, last, bits & 15, start, place))
+    return scans
 
 
-def looks_whole(head: bytes, tail: bytes) -> bool:
-    """Whether a JPEG ends with its end marker or a PNG of a sane size with its end chunk; False for all other files."""
-    if head.startswith(JPEG):
-        return tail.rstrip(b"\0\r\n ").endswith(END_OF_IMAGE)
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        pixels = int.from_bytes(head[16:20], "big") * int.from_bytes(head[20:24], "big")
-        return tail.endswith(b"IEND\xaeB`\x82") and pixels <= (Image.MAX_IMAGE_PIXELS or pixels)
-    return False
+def lacks_passes(scans: list[Scan]) -> bool:
+    """Whether the scans leave a bit of any coefficient of any component out."""
+    components = {component for scan in scans for component in scan.components}
+    left = {(component, place) for component in components for place in range(64)}
+    for scan in scans:
+        if scan.low == 0:
+            left -= {(component, place) for component in scan.components for place in range(scan.first, scan.last + 1)}
+    return bool(left)
 
 
-def cache_folder() -> Path:
-    """Where expkit keeps what it can compute again: `EXPKIT_CACHE`, or `~/.cache/expkit`."""
-    return Path(os.environ.get("EXPKIT_CACHE") or "~/.cache/expkit").expanduser()
+def zeros_shown(content: bytes, body: int, shown: NDArray[np.uint8]) -> bool:
+    """Whether zeros among coded pixels are no pixels of the picture, since they end before or after it does."""
+    start = content.index(ZEROS, body) + len(ZEROS) // 2  # the first may end the picture
+    stop = len(content) - len(content[start:].lstrip(b"\0"))
+    end = scans_of(content, body)[-1].end
+    if not body < start < stop <= end:
+        return False
+    filled = (FILLER * (1 + (stop - start) // len(FILLER)))[: stop - start]
+    if np.array_equal(shown, pixels(content[:start] + filled + content[stop:])):
+        return False  # nobody reads them
+    longer = pixels(content[:end] + FILLER + END_OF_IMAGE)
+    other = pixels(content[: end - 16] + FILLER[:16] + content[end:])
+    return not np.array_equal(shown, longer) or np.array_equal(shown, other)
 
 
-def marker_key(root: str, names: Packed, facts: FileFacts) -> str:
-    """A hash of everything that an unchanged set of files keeps."""
-    digest = blake2b(RULES, digest_size=16)
-    for part in (os.fsencode(os.path.realpath(root)) + b"\0", names.text, facts.sizes.data, facts.mtimes.data):
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def remembered(marker: Path) -> list[int] | None:
-    """The indices of bad files from an earlier look at the same files, None if there was none."""
-    try:
-        found = json.loads(marker.read_text())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, list) and all(isinstance(index, int) for index in found) else None
-
-
-def remember(marker: Path, bad: list[int]) -> None:
-    """Write the marker in one step; a cache that cannot be written only costs the next run a second look."""
-    part = marker.with_suffix(f".{os.getpid()}.part")
-    try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(bad))
-        part.replace(marker)
-    except OSError as error:
-        log.debug("cannot remember in %s that the images were verified: %s", marker.parent, error)
+def pixels(content: bytes) -> NDArray[np.uint8]:
+    """A JPEG at the smallest scale, a pixel for each of its blocks, as they lie in the file."""
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        check_pixels(image)
+        image.draft(None, (1, 1))
+        image.load()
+        return np.asarray(image)

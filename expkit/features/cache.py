@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-import numpy as np
 from safetensors.torch import save
 
 from expkit.augment import Transforms
+from expkit.data.file_memory import cache_folder
 from expkit.data.items import Images
-from expkit.data.verify import cache_folder
 from expkit.features.contents import contents_of
 from expkit.features.entries import Entries, Entry
 from expkit.features.extraction import Body, Source, extract
@@ -172,24 +171,18 @@ class FeatureCache:
     def entry(self, key: str, job: Job) -> Entry:
         """The entry of one view."""
         what = f"features of {job.part or 'images'} by {job.frozen.title}"
-        contents = job.source.contents
-        return self.entries.get(
-            key, partial(self.fill_rows, job), what=what, agrees=lambda entry: contents.agree(entry.folder)
-        )
+        return self.entries.get(key, partial(self.fill_rows, job), what=what)
 
     def fill_rows(self, job: Job, folder: Path) -> dict[str, Any]:
         """Make an entry of features; the room on the disk is taken before the body is built."""
-        hashes = []
         with writing(self.entries.folder, job.size):
             writer = RowWriter(folder / ROWS, job.rows, job.width, job.precision)
         with writer, counting(f"{job.frozen.title} on {job.part or 'images'}", job.rows) as counter:
-            for piece in extract(self.built(job.frozen), job.source, job.num_workers):
+            for rows in extract(self.built(job.frozen), job.source, job.num_workers):
                 with writing(self.entries.folder, job.size):
-                    writer.write(piece.rows)
-                hashes.append(piece.hashes)
-                counter.add(len(piece.rows))
-        with writing(self.entries.folder, job.size):
-            job.source.contents.save(folder, np.concatenate(hashes))
+                    writer.write(rows)
+                counter.add(len(rows))
+        job.source.contents.check_unchanged()
         return job.facts
 
 

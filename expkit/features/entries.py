@@ -55,21 +55,17 @@ class Entries:
                 os.utime(entry.folder / MARKER)
         return entry
 
-    def get(self, key: str, fill: Fill, *, what: str, agrees: Callable[[Entry], bool] = lambda entry: True) -> Entry:
-        """The entry with this key, built by `fill` where it is missing, damaged, or does not agree.
+    def get(self, key: str, fill: Fill, *, what: str) -> Entry:
+        """The entry with this key, built by `fill` where it is missing or damaged.
 
         One process builds while others wait. `what` is built, in the words of messages.
         Raises UserError where the cache cannot be written.
         """
         found = self.find(key)
-        if found is not None and agrees(found):
+        if found is not None:
             return found
         with self.locked(key, what):
-            other = self.find(key)
-            # What another process built meanwhile is looked at, what did not agree before is not.
-            if other is not None and (found is None or other.build != found.build) and agrees(other):
-                return other
-            return self.build(key, fill)
+            return self.find(key) or self.build(key, fill)  # another process may have built it meanwhile
 
     @contextmanager
     def locked(self, key: str, what: str | None) -> Iterator[bool]:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from expkit.augment import Transforms
@@ -44,15 +42,6 @@ class Source:
     contents: Contents
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Features of some images in a row, and the hashes of their files."""
-
-    rows: Tensor
-    """N x D on the CPU, in the precision that they were computed in."""
-    hashes: NDArray[np.uint8]
-
-
 class Body:
     """A frozen body ready to compute: a copy in eval mode with batch norms folded, in the precision asked for."""
 
@@ -78,8 +67,11 @@ class Body:
         return self.features(torch.zeros(1, 3, size, size, dtype=torch.uint8)).shape[1]
 
 
-def extract(body: Body, source: Source, num_workers: int | Literal["auto"]) -> Iterator[Piece]:
-    """The features of all images in their order. Raises UserError where an image cannot be read."""
+def extract(body: Body, source: Source, num_workers: int | Literal["auto"]) -> Iterator[Tensor]:
+    """The features of all images in their order: N x D on the CPU, in the precision that they were computed in.
+
+    Raises UserError where an image cannot be read.
+    """
     gpu = body.device.type != "cpu"
     workers = auto_workers(source.images, source.transforms, False, gpu) if num_workers == "auto" else num_workers
     threads = 1 if gpu else min(cores(), torch.get_num_threads())
@@ -88,10 +80,10 @@ def extract(body: Body, source: Source, num_workers: int | Literal["auto"]) -> I
         pool = stack.enter_context(ThreadPoolExecutor(threads, initializer=None if gpu else compute_alone))
         # Threads decode as well as processes do where the images' own code lets go of Python's lock.
         decoded = in_workers(source, size, workers, stack) if gpu or workers else in_threads(source, size)
-        running: deque[Future[Piece]] = deque()
+        running: deque[Future[Tensor]] = deque()
         stack.callback(lambda: [piece.cancel() for piece in running])
-        for start, pixels in decoded:
-            running.append(pool.submit(compute, body, source, start, pixels))
+        for pixels in decoded:
+            running.append(pool.submit(compute, body, pixels))
             if len(running) > threads:
                 yield running.popleft().result()
         while running:
@@ -103,13 +95,12 @@ def piece_of(side: int, pixels: int) -> int:
     return min(256, max(1, pixels // side**2))
 
 
-def compute(body: Body, source: Source, start: int, pixels: Callable[[], Tensor]) -> Piece:
+def compute(body: Body, pixels: Callable[[], Tensor]) -> Tensor:
     """Decode and compute one piece."""
-    rows = body.features(pixels())
-    return Piece(rows, source.contents.hashes(start, start + len(rows)))
+    return body.features(pixels())
 
 
-def in_threads(source: Source, size: int) -> Iterator[tuple[int, Callable[[], Tensor]]]:
+def in_threads(source: Source, size: int) -> Iterator[Callable[[], Tensor]]:
     """Pieces that whoever computes them decodes."""
     shown = Transformed(source.images, source.transforms, source.seed, source.view is not None)
 
@@ -121,10 +112,10 @@ def in_threads(source: Source, size: int) -> Iterator[tuple[int, Callable[[], Te
         return as_channels(pixels)
 
     for start in range(0, len(source.images), size):
-        yield start, partial(decode, start)
+        yield partial(decode, start)
 
 
-def in_workers(source: Source, size: int, workers: int, stack: ExitStack) -> Iterator[tuple[int, Callable[[], Tensor]]]:
+def in_workers(source: Source, size: int, workers: int, stack: ExitStack) -> Iterator[Callable[[], Tensor]]:
     """Pieces that processes have decoded; `stack` ends these."""
     loader = stack.enter_context(
         ImageLoader(
@@ -138,8 +129,8 @@ def in_workers(source: Source, size: int, workers: int, stack: ExitStack) -> Ite
             pin_memory=torch.cuda.is_available(),
         )
     )
-    for number, batch in enumerate(loader):
-        yield number * size, partial(given, batch.images)
+    for batch in loader:
+        yield partial(given, batch.images)
 
 
 def given(images: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None =
     """
     from rich.console import Console
 
-    from expkit.data.verify import cache_folder
+    from expkit.data.file_memory import cache_folder
     from expkit.features.entries import Entries
     from expkit.features.listing import items
     from expkit.features.room import in_words

@@ -116,14 +116,24 @@ def test_all_wrong_rows_are_counted_and_ten_are_named(table):
     assert "and 1 more" in str(raised.value)
 
 
-def test_unreadable_training_images_are_skipped_but_never_test_images(table, tmp_path):
+def test_unreadable_training_images_are_skipped_but_never_those_for_valid(table, tmp_path, caplog):
     lines = [HEAD, "img/0.jpg,a,train", "img/1.jpg,a,train", "img/2.jpg,a,valid", "img/3.jpg,,test"]
     (tmp_path / "img" / "1.jpg").write_bytes(b"")
     data = csv(file=table(*lines), split_column="split", on_bad_image="skip")
     assert rows_of(data.train) == {"img/0.jpg": 0}
+    first = data.fingerprint
     (tmp_path / "img" / "3.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"row 5: img/3\.jpg is empty"):
-        csv(file=table(*lines), split_column="split", on_bad_image="skip")
+    del lines[2]
+    data = csv(file=table(*lines), split_column="split")
+    assert "1 image of" in caplog.text
+    assert "row 4: img/3.jpg is empty" in caplog.text
+    assert data.test is not None
+    assert len(data.test) == 1, "reading it is an error then, but nothing does in training"
+    assert data.fingerprint == first, "which says what training and validation read"
+    (tmp_path / "img" / "2.jpg").write_bytes(b"")
+    for on_bad_image in ("skip", "error"):
+        with pytest.raises(UserError, match=r"1 are for valid\):\n  row 3: img/2\.jpg is empty"):
+            csv(file=table(*lines), split_column="split", on_bad_image=on_bad_image)
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path):

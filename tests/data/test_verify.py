@@ -1,17 +1,20 @@
+import io
 import os
+import struct
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from expkit.data.file_facts import facts_of
 from expkit.data.packed import Packed
-from expkit.data.verify import facts_of, find_bad, problem_of
 
 
 def look(folder: Path) -> dict[str, str]:
     names = sorted(os.listdir(os.fsencode(folder)))
-    packed = Packed.from_names(names)
-    bad = find_bad(str(folder), packed, facts_of(str(folder), packed))
+    bad = facts_of(str(folder), Packed.from_names(names), images=True).problems
     return {os.fsdecode(names[index]): why for index, why in bad.items()}
 
 
@@ -60,41 +63,110 @@ def test_a_png_that_unpacks_to_gigapixels_is_found(tmp_path, save):
     assert "bomb.png" in look(tmp_path)
 
 
-def test_verified_files_are_remembered_until_they_change(tmp_path, save):
-    path = save("a/x.jpg").parent
-    assert look(path) == {}
-    before = os.stat(path / "x.jpg")
-    (path / "x.jpg").write_bytes(bytes(before.st_size))
-    os.utime(path / "x.jpg", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert look(path) == {}, "same size and time, so the file is not opened again"
-    os.utime(path / "x.jpg")
-    assert list(look(path)) == ["x.jpg"]
+HEALTHY = {
+    "baseline": {},
+    "optimized": {"optimize": True},
+    "full colour": {"subsampling": 0},
+    "restarts": {"restart_marker_rows": 2},
+    "progressive": {"progressive": True},
+}
 
 
-def test_files_once_found_bad_are_looked_at_again(tmp_path, save):
-    path = save("a/x.jpg").parent
-    good = (path / "x.jpg").read_bytes()
-    (path / "x.jpg").write_bytes(bytes(len(good)))
-    os.utime(path / "x.jpg", (1, 1))
-    assert list(look(path)) == ["x.jpg"]
-    (path / "x.jpg").write_bytes(good)
-    os.utime(path / "x.jpg", (1, 1))
-    assert look(path) == {}
+def photo() -> Image.Image:
+    """Noise above, plain below, as many healthy pictures are."""
+    pixels = np.full((96, 128, 3), 255, np.uint8)
+    pixels[:64] = np.random.default_rng(0).integers(0, 256, (64, 128, 3), np.uint8)
+    return Image.fromarray(pixels)
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"a": 1}', '["a"]'])
-def test_a_damaged_memory_is_no_harm(tmp_path, save, content):
-    path = save("a/x.jpg").parent
-    assert look(path) == {}
-    markers = list(Path(os.environ["EXPKIT_CACHE"]).glob("verified/*.json"))
-    assert len(markers) == 1
-    markers[0].write_text(content)
-    assert look(path) == {}
+def coded(kind: str, image: Image.Image) -> tuple[bytes, int]:
+    """A JPEG, and where its coded pixels begin."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", **HEALTHY[kind])
+    return file.getvalue(), file.getvalue().index(b"\xff\xda") + 14
 
 
-def test_a_cache_that_cannot_be_written_is_no_harm(tmp_path, save, monkeypatch):
-    monkeypatch.setenv("EXPKIT_CACHE", str(save("file.jpg")))
+@pytest.mark.parametrize("kind", HEALTHY)
+def test_healthy_jpegs_with_plain_parts_notes_or_padding_are_no_false_alarm(tmp_path, kind):
+    flat, mirrored = Image.new("RGB", (70, 50), "grey"), photo().transpose(Image.Transpose.ROTATE_180)
+    for name, image in (("plain", photo()), ("flat", flat), ("one", flat.resize((1, 1))), ("mirrored", mirrored)):
+        data, _ = coded(kind, image)
+        (tmp_path / f"{name}.jpg").write_bytes(data)
+        (tmp_path / f"{name} notes.jpg").write_bytes(data + bytes(600) + b"notes of a camera")
+    data, _ = coded(kind, mirrored)
+    (tmp_path / "padded.jpg").write_bytes(data[:-2] + bytes(600) + data[-2:])
     assert look(tmp_path) == {}
+
+
+@pytest.mark.parametrize("kind", HEALTHY)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
+def test_a_jpeg_that_was_cut_off_and_ended_is_found(tmp_path, kind, share):
+    data, start = coded(kind, photo())
+    stop = start + int(share * (len(data) - start))
+    (tmp_path / "cut.jpg").write_bytes(data[:stop].rstrip(b"\xff") + b"\xff\xd9")
+    assert "cut off" in look(tmp_path)["cut.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["baseline", "optimized", "full colour"])
+def test_a_jpeg_with_a_hole_of_zeros_is_found(tmp_path, kind):
+    data, start = coded(kind, photo().resize((256, 192)))
+    hole = start + len(data) // 3
+    (tmp_path / "hole.jpg").write_bytes(data[:hole] + bytes(4096) + data[hole + 4096 :])
+    assert "zeros" in look(tmp_path)["hole.jpg"] or "cut off" in look(tmp_path)["hole.jpg"]
+
+
+def damaged_jpegs() -> dict[str, bytes]:
+    data, _ = coded("baseline", photo())
+    sizes, tables = data.index(b"\xff\xc0"), data.index(b"\xff\xc4")
+    return {
+        "ends": b"\xff\xd8\xff\xd9",
+        "no scan": data[: data.index(b"\xff\xda")] + b"\xff\xd9",
+        "no size": data[: sizes + 5] + bytes(4) + data[sizes + 9 :],
+        "no height": data[: sizes + 5] + bytes(2) + data[sizes + 7 :],
+        "tables": data[: tables + 5] + b"\xff" * 16 + data[tables + 21 :],
+        "no tables": data[: tables + 2] + bytes(2) + data[tables + 4 :],
+    }
+
+
+def damaged_pngs() -> dict[str, bytes]:
+    file = io.BytesIO()
+    photo().save(file, "PNG")
+    data = file.getvalue()
+    place = data.index(b"IDAT")
+    length = int.from_bytes(data[place - 4 : place], "big")
+    end = place + 4 + length
+    half = place + 4 + length // 2
+
+    def whole(pixels: bytes) -> bytes:
+        """With pixels in a chunk whose length and checksum are right."""
+        chunk = struct.pack(">I", len(pixels)) + b"IDAT" + pixels + struct.pack(">I", zlib.crc32(b"IDAT" + pixels))
+        return data[: place - 4] + chunk + data[end + 4 :]
+
+    return {
+        "checksum": data[:end] + bytes(byte ^ 1 for byte in data[end : end + 4]) + data[end + 4 :],
+        "header": data[:29] + bytes(4) + data[33:],
+        "zeroed": data[:half] + bytes(length - length // 2) + data[end:],
+        "one bit": data[:half] + bytes([data[half] ^ 16]) + data[half + 1 :],
+        "cut": whole(data[place + 4 : half]),
+        "no pixels": data[: place - 4] + data[end + 4 :],
+        "no end": data[: end + 4],
+    }
+
+
+@pytest.mark.parametrize("kind", damaged_jpegs())
+def test_damaged_jpegs_with_whole_ends_are_found(tmp_path, kind):
+    (tmp_path / "x.jpg").write_bytes(damaged_jpegs()[kind])
+    assert list(look(tmp_path)) == ["x.jpg"]
+
+
+@pytest.mark.parametrize("kind", damaged_pngs())
+def test_damaged_pngs_with_whole_ends_are_found(tmp_path, kind):
+    (tmp_path / "x.png").write_bytes(damaged_pngs()[kind])
+    assert list(look(tmp_path)) == ["x.png"]
+
+
+def test_real_photos_are_no_false_alarm(pets_mini):
+    assert look(pets_mini / "images") == {}
 
 
 def test_many_files_are_all_looked_at(tmp_path):
@@ -110,4 +182,4 @@ def test_many_files_are_all_looked_at(tmp_path):
 
 def test_a_name_that_is_no_utf8_is_read(tmp_path, save):
     os.rename(os.fsencode(save("x.jpg")), os.fsencode(tmp_path) + b"/\xff.jpg")
-    assert problem_of(os.fsencode(tmp_path) + b"/\xff.jpg") is None
+    assert look(tmp_path) == {}

@@ -149,7 +149,6 @@ def test_a_changed_file_of_the_same_size_is_noticed(tmp_path, cache, images):
     paint(tmp_path / "photos" / "004.bmp", 1000)
     second = rows_of(cache.features(frozen_of(), images, none(SIZE)))
     assert (first != second).any(dim=1).nonzero().flatten().tolist() == [4]
-    assert len(entries_in(cache.entries.folder)) == 1
     expected = direct(images, lambda image, _: none(SIZE).valid(image))
     torch.testing.assert_close(second, expected, rtol=1e-5, atol=1e-5)
 
@@ -257,13 +256,11 @@ def test_a_users_own_images_are_found_by_their_pixels(cache):
     assert cache.features(frozen_of(), Own(arrays(1)), none(SIZE)).entry.folder != one.entry.folder
 
 
-@pytest.mark.parametrize(
-    "damage", ["short rows", "no rows", "short hashes", "cut marker", "empty marker", "odd marker"]
-)
+@pytest.mark.parametrize("damage", ["short rows", "no rows", "cut marker", "empty marker", "odd marker"])
 def test_a_damaged_entry_is_computed_anew(cache, images, damage):
     first = cache.features(frozen_of(), images, none(SIZE))
     rows, folder = rows_of(first), first.entry.folder
-    name = {"rows": "rows.bin", "hashes": "hashes.bin", "marker": "marker.json"}[damage.split()[1]]
+    name = {"rows": "rows.bin", "marker": "marker.json"}[damage.split()[1]]
     match damage.split()[0]:
         case "short":
             (folder / name).write_bytes((folder / name).read_bytes()[:-1])

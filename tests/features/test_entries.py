@@ -37,15 +37,6 @@ def test_an_entry_is_filled_once_and_found_again(entries):
     assert entries.find("b") is None
 
 
-def test_an_entry_that_does_not_agree_gives_way_while_readers_read_on(entries):
-    first = entries.get("a", fill("one"), what="text")
-    with open(first.folder / "text") as reader:
-        second = entries.get("a", fill("two"), what="text", agrees=lambda entry: entry.facts["text"] == "two")
-        assert reader.read() == "one"
-    assert (second.folder / "text").read_text() == "two"
-    assert entries.names() == ["a"]
-
-
 def test_a_fill_that_fails_leaves_nothing(entries):
     def broken(folder):
         (folder / "text").write_text("half")
