@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -143,10 +144,13 @@ def test_the_fingerprint_tells_data_apart_and_nothing_else(tmp_path, save):
     assert folders(root=root).fingerprint == first, "where the data lies does not matter"
     assert folders(root=root, seed=1).fingerprint != first
     assert folders(root=root, class_names={"a": "c"}).fingerprint != first
-    save("two/a/0.png", size=(17, 12))
-    assert folders(root=root).fingerprint != first
-    save("two/a/0.png")
-    assert folders(root=root).fingerprint == first
+    image, before = tmp_path / "two" / "a" / "0.png", os.stat(tmp_path / "two" / "a" / "0.png")
+    good = image.read_bytes()
+    shutil.copyfile(tmp_path / "two" / "a" / "1.png", image)
+    assert image.stat().st_size == before.st_size
+    assert folders(root=root).fingerprint != first, "another image of the same size"
+    image.write_bytes(good)
+    assert folders(root=root).fingerprint == first, "its time does not matter"
 
 
 BAD_TREES = {
@@ -207,14 +211,26 @@ def test_bad_training_images_are_skipped_and_reported(with_bad, caplog):
     assert all(data.train.read(index).mode == "RGB" for index in range(len(data.train)))
 
 
-@pytest.mark.parametrize("part", ["valid/a", "test/a", "test"])
-def test_bad_valid_and_test_images_are_never_skipped(tmp_path, save, part):
-    tree(save, "train/a/1.jpg", "train/a/2.jpg", "valid/a/1.jpg", f"{part}/x.jpg")
-    (tmp_path / part / "x.jpg").write_text("<html>")
+def test_bad_valid_images_are_never_skipped(tmp_path, save):
+    tree(save, "train/a/1.jpg", "train/a/2.jpg", "valid/a/1.jpg", "valid/a/x.jpg")
+    (tmp_path / "valid/a/x.jpg").write_text("<html>")
     (tmp_path / "train" / "a" / "2.jpg").write_text("<html>")
-    with pytest.raises(UserError, match=rf"(?s)1 image .*{part}/x\.jpg holds a web page") as raised:
+    with pytest.raises(UserError, match=r"(?s)1 image .*valid/a/x\.jpg holds a web page") as raised:
         folders(root=str(tmp_path), on_bad_image="skip")
     assert "train/a/2.jpg" not in str(raised.value)
+    with pytest.raises(UserError, match=r"1 are for valid"):
+        folders(root=str(tmp_path))
+
+
+@pytest.mark.parametrize("part", ["test/a", "test"])
+@pytest.mark.parametrize("on_bad_image", ["error", "skip"])
+def test_bad_test_images_block_no_training(tmp_path, save, caplog, part, on_bad_image):
+    tree(save, "train/a/1.jpg", "valid/a/1.jpg", f"{part}/x.jpg")
+    (tmp_path / part / "x.jpg").write_text("<html>")
+    data = folders(root=str(tmp_path), on_bad_image=on_bad_image)
+    assert f"{part}/x.jpg holds a web page" in caplog.text
+    with pytest.raises(UserError, match=r"x\.jpg"):
+        data.test.read(0)
 
 
 def test_a_class_left_empty_by_skipping_is_an_error(tmp_path, save):
