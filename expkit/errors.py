@@ -1,6 +1,7 @@
-"""The one exception that means "the user can mend this"."""
+"""The exceptions that mean "the user can mend this", told apart by what is at fault where somebody asks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 
@@ -9,6 +10,29 @@ class UserError(Exception):
 
     The message names the key, file or row at fault, what was expected and what to do.
     """
+
+
+class Diverged(UserError):
+    """Training came to a number that is none (a loss, an objective): the config's own doing, whoever runs it."""
+
+
+class DataError(UserError):
+    """Images or labels are missing, damaged or not of the shape expected: not the doing of a model or an optimizer."""
+
+
+class Unavailable(UserError):
+    """What a run needs around it is not there now: room on the disk, a database, a store."""
+
+
+@contextmanager
+def at_fault(kind: type[UserError]) -> Iterator[None]:
+    """Let what a user can mend leave the block as the `kind` that says what is at fault."""
+    try:
+        yield
+    except kind:
+        raise
+    except UserError as error:
+        raise kind(str(error)) from error
 
 
 def first_ten(problems: Iterable[str], count: int | None = None) -> str:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from expkit.augment import Transforms
 from expkit.data.items import Images
-from expkit.errors import UserError
+from expkit.errors import DataError, UserError
 from expkit.randomness import seed_of
 
 MEMORY = 1 << 30
@@ -143,7 +143,7 @@ class ImageLoader:
             Finalize(self.running, end_processes, args=(self.running._workers,), exitpriority=0)
         for images, labels in self.running:
             if isinstance(images, str):
-                raise UserError(images)
+                raise DataError(images)
             yield Batch(as_channels(images), labels)
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expkit.config import BETTER
-from expkit.errors import UserError
+from expkit.errors import Diverged, UserError
 from expkit.evaluate import Evaluation
 from expkit.run_folder import RunFolder
 from expkit.trainer.hypers import hyper_of
@@ -96,7 +96,7 @@ class Recorder(Observer):
         self.metrics.flush()
 
     def flush(self) -> None:
-        """Write all steps so far; raises UserError where the loss is no number any more."""
+        """Write all steps so far; raises Diverged where the loss is no number any more."""
         if not self.losses:
             return
         losses = torch.stack(self.losses).tolist()
@@ -119,7 +119,7 @@ class Recorder(Observer):
             bad = int(np.argmin(np.isfinite(rows[:, 0])))
             hypers = zip(self.names, rows[bad, 1:].tolist(), strict=True)
             lrs = ", ".join(f"{value:.3g}" for name, value in hypers if name.startswith("lr_"))
-            raise UserError(
+            raise Diverged(
                 f"the training loss became {rows[bad, 0]} at step {self.flushed - len(rows) + bad}, where the learning "
                 f"rates were {lrs}: train with a smaller optim.lr, or bound the gradients with trainer.clip_norm=1"
             )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import trust
 from expkit.config import Config, Node, check_node
-from expkit.errors import UserError
+from expkit.errors import DataError, UserError, at_fault
 from expkit.randomness import seed_of
 from expkit.sched import Schedules, sgdr_epochs
 from expkit.transfer import Phase, Recipe
@@ -158,7 +158,8 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
 
     make_model = kept.model if kept else seeded  # of one that is kept, a run has a copy
     kept = kept or Kept()
-    data: Data = kept.data(config.data)
+    with at_fault(DataError):
+        data: Data = kept.data(config.data)
     classes = len(data.classes)
     if classes < 2:
         raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")

@@ -13,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
+from expkit.command import command
 from expkit.errors import UserError
 
 
@@ -154,7 +155,8 @@ def start_facts(experiment: str, overrides: Sequence[str]) -> dict[str, Any]:
 def refuse_run(path: Path) -> None:
     """Raise UserError where a folder holds a run already."""
     if (path / "config.yaml").exists():
-        raise UserError(f"{path} holds a run already: go on with resume={path}, or choose another hydra.run.dir")
+        go_on = command(f"resume={path}")
+        raise UserError(f"{path} holds a run already: go on with  {go_on}  or choose another hydra.run.dir")
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -54,7 +54,7 @@ def test_a_run_is_found_again_and_not_trained_over(tmp_path):
     RunFolder.create(tmp_path, "pets", {"epochs": 3}, ["epochs=3"])
     assert RunFolder.find(str(tmp_path)) == RunFolder(tmp_path, "pets")
     assert RunFolder.find(str(tmp_path)).config.read_text() == "epochs: 3\n"
-    with pytest.raises(UserError, match="holds a run already: go on with resume="):
+    with pytest.raises(UserError, match="holds a run already: go on with  python -m expkit resume="):
         RunFolder.create(tmp_path, "pets", {}, [])
 
 

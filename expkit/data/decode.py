@@ -6,7 +6,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from expkit.errors import UserError
+from expkit.errors import DataError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
 """Pixel formats only: Pillow would hand an EPS file to Ghostscript, which is a program in itself."""
@@ -29,12 +29,12 @@ TURNS = {
 def read_image(path: str | bytes, size: int | None = None) -> Image.Image:
     """Decode the image file `path`, RGB and upright; a JPEG may come smaller, but no side below `size` for that.
 
-    Raises UserError, naming the file, for one that is missing, damaged, no image, or too large to be one.
+    Raises DataError, naming the file, for one that is missing, damaged, no image, or too large to be one.
     """
     try:
         return decode(path, size)
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        raise UserError(f"cannot read the image {os.fsdecode(path)!r}: it {reason_of(error)}; replace it") from error
+        raise DataError(f"cannot read the image {os.fsdecode(path)!r}: it {reason_of(error)}; replace it") from error
 
 
 def decode(file: str | bytes | IO[bytes], size: int | None = None) -> Image.Image:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from expkit.augment import Transforms
 from expkit.data.items import Images
-from expkit.errors import UserError
+from expkit.errors import DataError
 from expkit.features.contents import Contents
 from expkit.features.folding import fold
 from expkit.loading import ImageLoader, Transformed, as_channels, auto_workers, compute_alone, cores
@@ -108,7 +108,7 @@ def in_threads(source: Source, size: int) -> Iterator[Callable[[], Tensor]]:
         stop = min(start + size, len(source.images))
         pixels, _ = shown.__getitems__([(source.view or 0, index) for index in range(start, stop)])
         if isinstance(pixels, str):
-            raise UserError(pixels)
+            raise DataError(pixels)
         return as_channels(pixels)
 
     for start in range(0, len(source.images), size):

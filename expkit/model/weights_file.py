@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from expkit.command import command, override, pasted
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
 
@@ -36,9 +37,9 @@ def exported_weights(run: str) -> Path:
     except UserError as error:
         raise UserError(f"model.weights: {error}") from None
     if not folder.result.is_file():
-        so_far = f", or take its best epoch so far: model.weights={folder.best_weights}"
+        so_far = f", or take its best epoch so far: {pasted(override('model.weights', str(folder.best_weights)))}"
         raise UserError(
-            f"model.weights: the run {run} is not finished; end it with  python -m expkit resume={run}"
+            f"model.weights: the run {run} is not finished; end it with  {command(f'resume={run}')}"
             f"{so_far if folder.best_weights.is_file() else ''}"
         )
     return folder.exported_weights

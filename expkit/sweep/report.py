@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
+from expkit.command import command
 from expkit.composed import plain
 from expkit.config import GROUPS, Config
 from expkit.run import build
@@ -105,7 +106,7 @@ def reproduce(folder: Path, best: FrozenTrial) -> str:
     """The command that trains the best run again, bit by bit: on as many threads as its worker had."""
     threads = best.user_attrs[WORKER]["threads"]
     alike = f"OMP_NUM_THREADS={threads} " if threads != torch.get_num_threads() else ""
-    return f"{alike}python -m expkit --config-dir {shown(folder / BEST.parts[0])} +experiment=best"
+    return alike + command("--config-dir", shown(folder / BEST.parts[0]), "+experiment=best")
 
 
 def write_metrics(folder: RunFolder, study: optuna.Study, trials: list[FrozenTrial], metric: str) -> None:

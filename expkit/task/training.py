@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from expkit import interrupt
 from expkit.check import checked
+from expkit.command import command
 from expkit.config import Config
 from expkit.errors import UserError
 from expkit.lr_finder import check_lr_find
@@ -111,7 +112,8 @@ def stopping(folder: RunFolder) -> Iterator[interrupt.StopRequest]:
 
 def interrupted(stop: interrupt.StopRequest, folder: RunFolder, where: str) -> interrupt.Interrupted:
     """What tells that the run in `folder` stopped, and how it goes on."""
-    return interrupt.Interrupted(stop.signal, f"{where}; go on with  python -m expkit resume={shown(folder.path)}")
+    go_on = command(f"resume={shown(folder.path)}")
+    return interrupt.Interrupted(stop.signal, f"{where}; go on with  {go_on}")
 
 
 def search(run: Run, phase: str, train: "Loader", folder: RunFolder, rates: Sequence[float]) -> float:

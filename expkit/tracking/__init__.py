@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from expkit.check import Positive, checked
+from expkit.command import pasted
 from expkit.errors import UserError
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
@@ -150,7 +151,11 @@ class MlflowTracker:
 
     def hint(self) -> str:
         """The command that opens the MLflow UI, or the server's address."""
-        return self.uri if self.uri.startswith("http") else f"mlflow ui --backend-store-uri {relative(self.uri)}"
+        return (
+            self.uri
+            if self.uri.startswith("http")
+            else pasted("mlflow", "ui", "--backend-store-uri", relative(self.uri))
+        )
 
 
 def send_rest(parent: Path) -> None:

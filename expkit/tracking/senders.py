@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from expkit.command import command
+
 log = logging.getLogger(__name__)
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
@@ -235,7 +237,7 @@ def lost_nothing(uri: str, folder: object, reason: str) -> str:
     """The message where a store did not take all of a run."""
     return (
         f"tracking.uri={uri} did not take the whole run ({reason}); nothing is lost: "
-        f"once it answers, `python -m expkit resume={folder}` sends the rest"
+        f"once it answers, `{command(f'resume={folder}')}` sends the rest"
     )
 
 
