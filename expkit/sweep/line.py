@@ -1,7 +1,7 @@
 """What a person sees of a sweep while it runs: one line with the best so far, or a line for each trial."""
 
 import threading
-from pathlib import Path
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -10,10 +10,13 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from expkit.causes import cause_of
 from expkit.config import Config
 from expkit.interrupt import StopRequest
 from expkit.sweep.jobs import Sweep
-from expkit.sweep.study import FAILED, count, is_lost, points, wanted
+from expkit.sweep.patience import reason_of
+from expkit.sweep.study import FAILED, INTERRUPTED, STOPPED, best_so_far, count, is_lost, points, value_of, wanted
+from expkit.sweep.worker import Stop
 
 PAUSE = 0.5
 """Seconds between looks at the study."""
@@ -22,15 +25,17 @@ PAUSE = 0.5
 class SweepLine:
     """Looks at the study in a thread of its own, shows how far it is, and passes a signal of the driver on."""
 
-    def __init__(self, study: optuna.Study, sweep: Sweep, base: Config, request: StopRequest, mark: Path) -> None:
+    def __init__(self, study: optuna.Study, sweep: Sweep, base: Config, request: StopRequest, stop: Stop) -> None:
         self.study = study
         self.metric = base.objective["metric"]
         self.wanted = wanted(sweep.settings, sweep.search)
         self.points = None if sweep.settings.conditions else points(sweep.search)
         self.request = request
-        self.mark = mark
+        self.stop = stop
         self.console = Console()
         self.told: set[int] = set()
+        self.trouble = ""
+        """Why the last look failed."""
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
         self.bar = Progress(
@@ -65,22 +70,27 @@ class SweepLine:
     ) -> None:
         self.ending.set()
         self.thread.join()
-        self.show()
+        self.look()
         self.bar.stop()
 
     def watch(self) -> None:
         """Look again and again until the sweep ends."""
         while not self.ending.wait(PAUSE):
-            self.pass_on()
-            self.show()
+            if self.request.signal:
+                self.stop.ask(self.request.signal)
+            self.look()
 
-    def pass_on(self) -> None:
-        """Leave the driver's signal where the workers look for it."""
-        if self.request.signal and not self.mark.exists():
-            partial = self.mark.with_suffix(".partial")
-            self.mark.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(str(self.request.signal))
-            partial.replace(self.mark)
+    def look(self) -> None:
+        """Say what is new; where that fails, say so once and look again: a signal must reach the workers."""
+        try:
+            self.show()
+            self.trouble = ""
+        except Exception as error:  # whatever a database has, or a terminal that is gone
+            reason = f"{cause_of(error)} ({reason_of(error)})"
+            if reason != self.trouble:
+                self.trouble = reason
+                with suppress(OSError):
+                    self.say(f"the study cannot be looked at: {reason}")
 
     def show(self) -> None:
         """Say what is new."""
@@ -103,19 +113,6 @@ class SweepLine:
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
-def best_so_far(study: optuna.Study, trials: list[FrozenTrial]) -> FrozenTrial | None:
-    """The best of the trials that came to their end, the earliest of several."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
-    return min(complete, key=lambda trial: sign * value_of(trial), default=None)
-
-
-def value_of(trial: FrozenTrial) -> float:
-    """The objective of a trial that came to its end."""
-    assert trial.value is not None
-    return trial.value
-
-
 def told(trial: FrozenTrial, metric: str) -> str:
     """How a trial ended, and with which params."""
     params = "  ".join(f"{key}={short(value)}" for key, value in trial.params.items())
@@ -123,9 +120,12 @@ def told(trial: FrozenTrial, metric: str) -> str:
         return f"{metric} {value_of(trial):.4f}  {params}"
     if trial.state == TrialState.PRUNED:
         return f"pruned after epoch {trial.last_step}  {params}"
-    if is_lost(trial):
-        return f"lost with its worker, runs again  {params}"
-    return f"failed: {trial.user_attrs.get(FAILED, 'its worker died again and again')}  {params}"
+    if not is_lost(trial):
+        return f"failed: {trial.user_attrs[FAILED]}  {params}"
+    if STOPPED in trial.user_attrs:
+        return f"stopped, runs again: {trial.user_attrs[STOPPED]}  {params}"
+    how = "stopped by a signal" if INTERRUPTED in trial.user_attrs else "lost with its worker"
+    return f"{how}, runs again  {params}"
 
 
 def short(value: object) -> str:

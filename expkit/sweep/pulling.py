@@ -11,31 +11,34 @@ import optuna
 import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
+from expkit.causes import OWN, Cause, cause_of
 from expkit.composed import explain, plain
-from expkit.errors import UserError
+from expkit.errors import Unavailable, UserError
 from expkit.feed import Kept
 from expkit.interrupt import Interrupted
 from expkit.run import epochs_of
 from expkit.sweep.composing import Composer
-from expkit.sweep.grammar import first_line
 from expkit.sweep.jobs import Sweep
 from expkit.sweep.samplers import make_pruner, make_sampler
 from expkit.sweep.seeding import find_lr, first_params
-from expkit.sweep.storage import Store, shown
+from expkit.sweep.storage import Store
 from expkit.sweep.study import (
+    BEFORE,
     FAILED,
     INTERRUPTED,
     ORIGIN,
+    STOPPED,
     WORKER,
     count,
     enqueue_grid,
+    home_of,
     id_of,
     join_study,
     recover,
+    refuse_killers,
     wanted,
 )
 from expkit.sweep.trial import run_trial
@@ -63,6 +66,7 @@ class Pulling:
         self.deadline = deadline
         self.stop = stop
         self.store = Store(sweep.storage, settings.heartbeat)
+        self.store.patience.stopped = stop
         sampler = make_sampler(settings, sweep.search)
         pruner = make_pruner(settings, epochs_of(self.config))
         self.study = join_study(self.store, settings.study_name, sampler, pruner)
@@ -79,14 +83,8 @@ class Pulling:
 
         Raises Interrupted for a signal, UserError where no trial can run or the database is out of reach.
         """
-        try:
+        with self.store.answering():
             self.pull_trials()
-        except (StorageInternalError, SQLAlchemyError) as error:
-            reason = first_line(error.__cause__ or error)
-            raise UserError(
-                f"hydra.sweeper.storage={shown(self.store.url)} failed ({reason}); what the study has is kept: run the "
-                "same command again to go on"
-            ) from error
 
     def pull_trials(self) -> None:
         """Take trials, one after the other."""
@@ -119,6 +117,7 @@ class Pulling:
         """What to do next, under the study's lock: first of all what any worker may have left undone."""
         settings = self.sweep.settings
         recover(self.store, self.study)
+        refuse_killers(self.study, home_of(self.me))
         if self.sweep.search.searches_lr and self.lr is None:
             self.lr = self.seed()
         if settings.sampler == "grid":
@@ -146,6 +145,12 @@ class Pulling:
         except Exception as error:
             reason = reason_of(error)
             log.info("trial %d failed: %s", self.number, reason, exc_info=not isinstance(error, UserError))
+            if not is_own(trial, cause_of(error), reason):
+                trial.set_user_attr(STOPPED, reason)
+                raise Unavailable(
+                    f"trial {self.number} was stopped, and with it the study, by what is not its own doing: {reason}\n"
+                    "Mend that and run the same command again: the trial runs again, and the study goes on"
+                ) from error
             trial.set_user_attr(FAILED, reason)
             raise TrialFailed(reason) from error
 
@@ -160,6 +165,16 @@ class Pulling:
             params = first_params(self.sweep.search, self.composed, found["lr"])
             self.study.enqueue_trial(params, user_attrs={ORIGIN: "lr_find"})
         return float(found["lr"])
+
+
+def is_own(trial: optuna.Trial, cause: Cause, reason: str) -> bool:
+    """Whether a trial has only itself to blame, so that it counts as failed and the study goes on.
+
+    An error that nobody foresaw is its own where it comes a second time.
+    """
+    if cause is Cause.DATA:
+        return any(key.split(".")[0] == "data" for key in trial.params)
+    return cause in OWN or (cause is Cause.UNFORESEEN and trial.user_attrs.get(BEFORE) == reason)
 
 
 def reason_of(error: Exception) -> str:

@@ -19,9 +19,9 @@ from expkit.run import build
 from expkit.run_folder import RunFolder, write_whole
 from expkit.sweep.composing import Composer
 from expkit.sweep.jobs import Sweep
-from expkit.sweep.line import best_so_far, short, value_of
+from expkit.sweep.line import short
 from expkit.sweep.pictures import draw_pictures
-from expkit.sweep.study import FAILED, WORKER, count, is_lost
+from expkit.sweep.study import FAILED, STOPPED, WORKER, best_so_far, count, is_lost, standing, value_of
 from expkit.sweep.trial import OVERRIDES, WEIGHTS
 from expkit.task.training import shown
 from expkit.tracking import Tracker
@@ -126,9 +126,8 @@ def write_metrics(folder: RunFolder, study: optuna.Study, trials: list[FrozenTri
 
 def description(study: optuna.Study, trials: list[FrozenTrial], metric: str) -> str:
     """The best trials as a table that the MLflow UI shows with the study."""
-    sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    best = sorted(complete, key=lambda trial: sign * value_of(trial))[:SHOWN]
+    best = sorted(complete, key=lambda trial: standing(study, value_of(trial), trial.number))[:SHOWN]
     rows = [
         {"trial": trial.number, metric: value_of(trial)} | {key: short(value) for key, value in trial.params.items()}
         for trial in best
@@ -168,7 +167,7 @@ def row_of(trial: FrozenTrial) -> dict[str, Any]:
         "number": trial.number,
         "state": "LOST" if is_lost(trial) else trial.state.name,
         "value": trial.value,
-        "reason": trial.user_attrs.get(FAILED),
+        "reason": trial.user_attrs.get(FAILED, trial.user_attrs.get(STOPPED)),
         "reports": len(trial.intermediate_values),
         "start": trial.datetime_start,
         "seconds": trial.duration.total_seconds() if trial.duration else None,

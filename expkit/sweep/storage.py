@@ -4,6 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from expkit.errors import UserError
+from expkit.causes import Cause, cause_of, chain_of, is_database
+from expkit.errors import Unavailable, UserError
 from expkit.randomness import seed_of
 from expkit.sweep.grammar import first_line
+from expkit.sweep.patience import Patience, PatientStorage, reason_of
 
-PATIENCE = 60
+LOCKED = 60
 """Seconds that a write waits for those of others before it fails."""
 GRACE = 6
 """Heartbeats that may be missed before a trial counts as lost."""
@@ -34,21 +37,36 @@ class Store:
 
     def __init__(self, url: str, heartbeat: int) -> None:
         self.url = make_url(url)
-        self.lock = lock_of(self.url)
+        self.patience = Patience(f"hydra.sweeper.storage={shown(self.url)}")
+        self.lock = lock_of(self.url, self.patience)
         with self.lock.held():  # tables are made by one process at a time
-            self.storage = open_storage(self.url, heartbeat)
+            self.storage = open_storage(self.url, heartbeat, self.patience)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Let an answer that the database does not give leave the block as Unavailable, with what to do."""
+        try:
+            yield
+        except Exception as error:
+            if cause_of(error) not in (Cause.DATABASE, Cause.DISK) or not any(map(is_database, chain_of(error))):
+                raise
+            raise Unavailable(
+                f"hydra.sweeper.storage={shown(self.url)} failed ({reason_of(error)}); what the study has is kept: "
+                "run the same command again to go on"
+            ) from error
 
 
-def open_storage(url: URL, heartbeat: int) -> RDBStorage:
+def open_storage(url: URL, heartbeat: int, patience: Patience) -> RDBStorage:
     """Optuna's storage in a database that several processes may use. Raises UserError where that is out of reach."""
     sqlite = url.get_backend_name() == "sqlite"
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the sweep tells itself what happens
     try:
         with warnings.catch_warnings():  # heartbeats call themselves experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            storage = RDBStorage(
+            make = RDBStorage if sqlite else partial(PatientStorage, patience)
+            storage: RDBStorage = make(
                 url.render_as_string(hide_password=False),
-                engine_kwargs={"connect_args": {"timeout": PATIENCE}} if sqlite else {"pool_pre_ping": True},
+                engine_kwargs={"connect_args": {"timeout": LOCKED}} if sqlite else {"pool_pre_ping": True},
                 heartbeat_interval=heartbeat,
                 grace_period=GRACE * heartbeat,
             )
@@ -109,7 +127,7 @@ class StudyLock:
             self.release()
 
 
-def lock_of(url: URL) -> StudyLock:
+def lock_of(url: URL, patience: Patience) -> StudyLock:
     """The lock of a database: a file beside a sqlite file, an advisory lock in a server's."""
     if url.get_backend_name() == "sqlite":
         assert url.database is not None
@@ -123,7 +141,7 @@ def lock_of(url: URL) -> StudyLock:
             raise UserError(f"hydra.sweeper.storage={shown(url)} is a folder; name a file in it")
         return StudyLock(lambda: take_file(path.with_name(f"{path.name}.lock")))
     engine = connect(url)
-    return StudyLock(lambda: take_advisory(engine, url))
+    return StudyLock(lambda: patience.ask(lambda: take_advisory(engine, url)))
 
 
 def take_file(path: Path) -> Callable[[], object] | None:

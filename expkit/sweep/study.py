@@ -16,18 +16,21 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from expkit.errors import UserError, first_ten
+from expkit.errors import Unavailable, UserError, first_ten
 from expkit.sweep.samplers import axis
 from expkit.sweep.settings import Settings
 from expkit.sweep.space import Around, Choice, Numbers, Search
 from expkit.sweep.storage import Store
 
 DEATHS = 3
-"""So often the worker of a trial may die before the trial counts as failed."""
+"""So many workers of one command may die over a trial before the command ends."""
 FAILED, WORKER, INTERRUPTED = "failed", "worker", "interrupted"
 """User attributes of a trial: why it failed, who runs it, whether a signal ended it."""
-AGAIN, DIED = "run_again_of", "workers_died"
-"""Likewise: which numbers it had before, and how often its worker died."""
+STOPPED = "stopped"
+"""Likewise: what ended it that was not its own doing."""
+AGAIN, DIED, BEFORE = "run_again_of", "died_with", "stopped_before"
+"""Likewise: which numbers it had before, how often its worker died in each command (by the folder of the command's
+workers), and what ended it before that was not its own doing."""
 ORIGIN, GRID = "origin", "grid"
 """Likewise: what put it into the queue, and its point of a grid."""
 
@@ -113,10 +116,8 @@ def count(trials: Sequence[FrozenTrial]) -> Counted:
 
 
 def is_lost(trial: FrozenTrial) -> bool:
-    """Whether a trial ended with its worker and not by itself, so that it is run again."""
-    told = trial.user_attrs
-    by_itself = FAILED in told or (INTERRUPTED not in told and told.get(DIED, 0) >= DEATHS - 1)
-    return trial.state == TrialState.FAIL and not by_itself
+    """Whether a trial ended by what is not its own doing, such as its worker's death, so that it is run again."""
+    return trial.state == TrialState.FAIL and FAILED not in trial.user_attrs
 
 
 def recover(store: Store, study: optuna.Study) -> None:
@@ -135,6 +136,17 @@ def recover(store: Store, study: optuna.Study) -> None:
     for trial in trials:
         if is_lost(trial) and trial.number not in again:
             study.add_trial(run_again(trial))
+
+
+def refuse_killers(study: optuna.Study, home: str) -> None:
+    """Raise Unavailable where workers of the command with this folder died one after the other over the same trial."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        if trial.user_attrs.get(DIED, {}).get(home, 0) >= DEATHS:
+            raise Unavailable(
+                f"{DEATHS} workers were killed over trial {trial.user_attrs[AGAIN][-1]} with {trial.params}, as it "
+                "happens where memory runs out: try fewer hydra.sweeper.n_jobs or a smaller batch_size; the same "
+                "command runs the trial again"
+            )
 
 
 def is_dead(trial: FrozenTrial) -> bool:
@@ -164,15 +176,40 @@ def run_again(trial: FrozenTrial) -> FrozenTrial:
     """A lost trial as a new one that waits, with the params it has drawn."""
     before = trial.user_attrs
     kept = {key: before[key] for key in (GRID, ORIGIN) if key in before}
-    died = before.get(DIED, 0) + (INTERRUPTED not in before)
+    died = Counter(before.get(DIED, {}))
+    if WORKER in before and INTERRUPTED not in before and STOPPED not in before:
+        died[home_of(before[WORKER])] += 1
+    stopped = before.get(STOPPED, before.get(BEFORE))
     history = [*before.get(AGAIN, ()), trial.number]
     return optuna.trial.create_trial(
         state=TrialState.WAITING,
         params=trial.params,
         distributions=trial.distributions,
-        user_attrs={**kept, AGAIN: history, DIED: died},
+        user_attrs={**kept, AGAIN: history, DIED: dict(died), BEFORE: stopped},
         system_attrs={"failed_trial": history[0], "retry_history": history, **fixed_of(trial)},
     )
+
+
+def home_of(worker: Mapping[str, Any]) -> str:
+    """The folder of the command that a worker belongs to."""
+    return Path(worker["lock"]).parent.name
+
+
+def standing(study: optuna.Study, value: float, number: int) -> tuple[float, int]:
+    """Where a finished trial stands in its study, the lowest being the best: by its value, the earlier of equals."""
+    return (value if study.direction == optuna.study.StudyDirection.MINIMIZE else -value), number
+
+
+def best_so_far(study: optuna.Study, trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """The best of the trials that came to their end, the earliest of several."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return min(complete, key=lambda trial: standing(study, value_of(trial), trial.number), default=None)
+
+
+def value_of(trial: FrozenTrial) -> float:
+    """The objective of a trial that came to its end."""
+    assert trial.value is not None
+    return trial.value
 
 
 def fixed_of(trial: FrozenTrial) -> dict[str, Any]:

@@ -24,12 +24,14 @@ from expkit.sweep.jobs import Sweep, hide_password
 from expkit.sweep.launching import launch
 from expkit.sweep.legality import DIRECTIONS, check_sweep, searches
 from expkit.sweep.settings import read_settings
-from expkit.sweep.worker import Ended, Worker
+from expkit.sweep.worker import Ended, Stop, Worker
 from expkit.tracking import Tracker, make_parent
 from expkit.urls import absolute, sqlite_url
 
 if TYPE_CHECKING:
     import optuna
+
+    from expkit.sweep.storage import Store
 
 
 class StudySweeper(Sweeper):
@@ -75,12 +77,19 @@ def run_sweep(sweep: Sweep, base: Config) -> None:
     Raises UserError for what the user can mend, and where all trials failed or workers were killed; Interrupted after
     SIGINT or SIGTERM.
     """
-    from expkit.sweep.line import SweepLine
     from expkit.sweep.storage import Store
+
+    store = Store(sweep.storage, sweep.settings.heartbeat)
+    with store.answering():
+        search_in(store, sweep, base)
+
+
+def search_in(store: "Store", sweep: Sweep, base: Config) -> None:
+    """Open the study, have workers search, and write what came of it."""
+    from expkit.sweep.line import SweepLine
     from expkit.sweep.study import open_study, unbind
 
     settings = sweep.settings
-    store = Store(sweep.storage, settings.heartbeat)
     direction = DIRECTIONS[base.objective["mode"]]
     study = open_study(store, settings.study_name, direction, sweep.searches)
     refuse_other_trials(sweep.folder, study)
@@ -88,7 +97,8 @@ def run_sweep(sweep: Sweep, base: Config) -> None:
     OmegaConf.save(sweep.config, sweep.folder / "multirun.yaml")
     home = f".workers/{uuid.uuid4().hex[:8]}"
     with tracked(sweep, base) as tracker:
-        with interrupt.listen() as request, SweepLine(study, sweep, base, request, sweep.folder / home / "stop"):
+        stop = Stop(sweep.folder / home / "stop", 0)
+        with interrupt.listen() as request, SweepLine(study, sweep, base, request, stop):
             ends = launch(worker_of(sweep, home), overrides_of(sweep, home), settings.n_jobs)
         if not any(end.killed or end.signal for end in ends):  # else somebody may look for locks there
             leave(sweep.folder / home)
@@ -168,8 +178,7 @@ def params_of(sweep: Sweep) -> dict[str, Any]:
 
 def check_ends(sweep: Sweep, study: "optuna.Study", metric: str, ends: list[Ended], signal: int) -> None:
     """Raise what ended the workers early: Interrupted for a signal, UserError for a mistake or a kill."""
-    from expkit.sweep.line import best_so_far
-    from expkit.sweep.study import count, wanted
+    from expkit.sweep.study import best_so_far, count, wanted
 
     trials = study.get_trials(deepcopy=False)
     counted, n_trials = count(trials), wanted(sweep.settings, sweep.search)
@@ -177,12 +186,17 @@ def check_ends(sweep: Sweep, study: "optuna.Study", metric: str, ends: list[Ende
     led = f", the best with {metric} {best.value:.4f} (trial {best.number})" if best else ""
     done = f"{counted.finished} of {n_trials} trials have finished{led}; run the same command again to go on"
     incomplete = counted.finished < n_trials
-    if incomplete and (number := signal or max(end.signal for end in ends)):
-        raise interrupt.Interrupted(number, f"stopped: {done}")
+    if incomplete and signal:
+        raise interrupt.Interrupted(signal, f"stopped: {done}")
     if errors := [end.error for end in ends if end.error]:
         raise UserError(errors[0])
+    if incomplete and (number := max(end.signal for end in ends)):
+        raise interrupt.Interrupted(number, f"stopped: {done}")
     if incomplete and any(end.killed for end in ends):
-        raise UserError(f"workers were killed: {done}")
+        raise UserError(
+            f"workers were killed, as it happens where memory runs out (then try fewer hydra.sweeper.n_jobs, or a "
+            f"smaller batch_size): {done}"
+        )
 
 
 def check_results(study: "optuna.Study") -> None:

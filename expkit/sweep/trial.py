@@ -13,14 +13,14 @@ import optuna
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from omegaconf import DictConfig, open_dict
-from optuna.trial import TrialState
 
 from expkit.composed import experiment, plain
-from expkit.errors import UserError
+from expkit.errors import Diverged, UserError
 from expkit.run_folder import RunFolder
 from expkit.sweep.composing import Composer
 from expkit.sweep.jobs import Sweep, conditional, hide_password, plain_value
 from expkit.sweep.space import Around, Choice, Numbers, Param, Space, Value
+from expkit.sweep.study import best_so_far, standing, value_of
 from expkit.tracking import path_to_parent
 
 OVERRIDES, WEIGHTS = "overrides", "weights"
@@ -65,7 +65,7 @@ def run_trial(
         raise outcome.error
     assert outcome.value is not None
     if not math.isfinite(outcome.value):
-        raise UserError(f"the objective came out as {outcome.value}")
+        raise Diverged(f"the objective came out as {outcome.value}")
     return outcome.value
 
 
@@ -142,17 +142,15 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
             params={"trial": trial.number},
             model=False,
         )
-        place = Place(trial, repeat, repeats, stop, partial(leads, trial.study, values))
+        place = Place(trial, repeat, repeats, stop, partial(leads, trial.study, trial.number, values))
         values.append(train_run(seeded, run, kept, place))
         if run.exported_weights.exists():
             trial.set_user_attr(WEIGHTS, os.path.relpath(path, sweep.folder))
     return fmean(values)
 
 
-def leads(study: optuna.Study, earlier: Sequence[float], last: float) -> bool:
-    """Whether the mean objective of a trial's runs, of which one has ended last, beats those of all finished trials."""
-    value = fmean([*earlier, last])
-    others = [trial.value for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
-    values = [other for other in others if other is not None]
-    lower = study.direction == optuna.study.StudyDirection.MINIMIZE
-    return all(value < other if lower else value > other for other in values)
+def leads(study: optuna.Study, number: int, earlier: Sequence[float], last: float) -> bool:
+    """Whether a trial is the study's best so far, by the mean objective of its runs, of which one has ended last."""
+    best = best_so_far(study, study.get_trials(deepcopy=False))
+    own = standing(study, fmean([*earlier, last]), number)
+    return best is None or own < standing(study, value_of(best), best.number)

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,7 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from expkit import interrupt
-from expkit.errors import UserError
+from expkit.causes import Cause, cause_of
+from expkit.composed import explain
 from expkit.sweep.jobs import Sweep
 
 log = logging.getLogger("expkit.sweep")
@@ -47,6 +48,15 @@ class Stop:
             return int(self.mark.read_text())
         return signal.SIGTERM if self.driver and os.getppid() != self.driver else 0
 
+    def ask(self, number: int) -> None:
+        """Have all workers of the driver stop as by this signal, unless they are asked already or the disk is full."""
+        partial = self.mark.with_name(f"{self.mark.name}.{os.getpid()}.partial")
+        with suppress(OSError):
+            if not self.mark.exists():
+                self.mark.parent.mkdir(parents=True, exist_ok=True)
+                partial.write_text(str(number))
+                partial.replace(self.mark)
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -72,8 +82,13 @@ class Worker:
                 Pulling(self.sweep, composed, lock, self.deadline, stop).pull()
         except interrupt.Interrupted as end:
             return Ended(signal=end.status - 128)
-        except UserError as error:
-            return Ended(error=str(error))
+        except Exception as error:
+            if cause_of(error) is Cause.UNFORESEEN:
+                raise
+            stop.ask(
+                signal.SIGTERM
+            )  # what ends one worker ends the others too: a mistake, a full disk, a lost database
+            return Ended(error=explain(error) or type(error).__name__)
         return Ended(signal=stop())
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from expkit.check import Positive, checked
 from expkit.command import pasted
-from expkit.errors import UserError
+from expkit.errors import Unavailable, UserError
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking.nested import end_of, make_parent, parent_of, path_to_parent, write_end
@@ -111,7 +111,7 @@ class MlflowTracker:
         # A grid is in the store once its first job is.
         if self.required and self.kind != "grid" and (reason := sender.wait(self.path, "started", patient=False)):
             self.forget()
-            raise UserError(f"tracking.uri={self.uri} is out of reach ({reason}), and tracking.required is true")
+            raise Unavailable(f"tracking.uri={self.uri} is out of reach ({reason}), and tracking.required is true")
 
     def run_id(self) -> str | None:
         """The MLflow run id, waiting until the store has given it; None where it is out of reach.
@@ -137,7 +137,7 @@ class MlflowTracker:
             sender.give_up(self.path)
             message = lost_nothing(self.uri, self.path, reason)
             if self.required and status == "FINISHED":
-                raise UserError(message)
+                raise Unavailable(message)
             log.warning(message)
 
     def update(self) -> None:

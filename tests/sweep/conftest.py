@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import optuna
@@ -54,8 +54,8 @@ def prepared() -> Iterator[Callable[..., tuple[Sweep, Config]]]:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
 
-        def make(*overrides: str) -> tuple[Sweep, Config]:
-            config = loader.load_configuration("config", [*TINY, *overrides], RunMode.MULTIRUN)
+        def make(*overrides: str, base: Sequence[str] = TINY) -> tuple[Sweep, Config]:
+            config = loader.load_configuration("config", [*base, *overrides], RunMode.MULTIRUN)
             context = HydraContext(config_loader=loader, callbacks=Callbacks())
             return prepare(context, config, list(config.hydra.overrides.task))
 
@@ -66,9 +66,9 @@ def prepared() -> Iterator[Callable[..., tuple[Sweep, Config]]]:
 def swept(prepared: Callable[..., tuple[Sweep, Config]]) -> Callable[..., Sweep]:
     """Run the sweep of a command line in this process."""
 
-    def run(*overrides: str) -> Sweep:
-        sweep, base = prepared("hydra/sweeper=expkit", *overrides)
-        run_sweep(sweep, base)
+    def run(*overrides: str, **keys: Sequence[str]) -> Sweep:
+        sweep, config = prepared("hydra/sweeper=expkit", *overrides, **keys)
+        run_sweep(sweep, config)
         return sweep
 
     return run
