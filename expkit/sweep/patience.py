@@ -75,8 +75,9 @@ def is_lost(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """What the database, or the connection to it, said: the innermost of the exceptions, in one line."""
-    return first_line(list(chain_of(error))[-1])
+    """What the database, or the connection to it, said, in one line."""
+    said = [one.orig for one in chain_of(error) if isinstance(one, DBAPIError) and one.orig is not None]
+    return first_line(said[0] if said else error)
 
 
 class PatientStorage(RDBStorage):

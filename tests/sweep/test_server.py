@@ -6,7 +6,8 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -33,8 +34,8 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """The URL of an empty database in a server of its own, with a password."""
+def server() -> Iterator[tuple[str, Callable[[], object]]]:
+    """The URL of an empty database in a server of its own, with a password, and how to start that server anew."""
     folder = programs()
     if folder is None:
         pytest.skip("PostgreSQL is not installed; tests/sweep/install_postgresql.sh installs it from Debian's packages")
@@ -51,12 +52,20 @@ def postgresql() -> Iterator[str]:
     subprocess.run([*as_user, *initdb], check=True, capture_output=True)
     control = [*as_user, folder / "pg_ctl", "-D", home / "data", "-w"]
     options = f"-p {port} -k {home} -c listen_addresses=127.0.0.1"
-    subprocess.run([*control, "-l", home / "log", "-o", options, "start"], check=True, capture_output=True)
+    start_it = [*control, "-l", home / "log", "-o", options]
+    subprocess.run([*start_it, "start"], check=True, capture_output=True)
     try:
-        yield f"postgresql+psycopg://expkit:secret@127.0.0.1:{port}/postgres"
+        url = f"postgresql+psycopg://expkit:secret@127.0.0.1:{port}/postgres"
+        yield url, lambda: subprocess.run([*start_it, "-m", "fast", "restart"], check=True, capture_output=True)
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True)
         shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def postgresql(server: tuple[str, Callable[[], object]]) -> str:
+    """The URL alone."""
+    return server[0]
 
 
 def trials_in(url: str) -> list[optuna.trial.FrozenTrial]:
@@ -86,6 +95,23 @@ def test_two_machines_work_at_one_study_and_a_killed_ones_trial_is_found_by_its_
     assert "secret" not in out + err
     for path in here.rglob("*"):
         assert path.is_dir() or b"secret" not in path.read_bytes(), path
+
+
+def test_a_server_that_is_started_anew_is_waited_for(server, directory):
+    url, restart = server
+    arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.study_name=restarted", "hydra.sweeper.n_jobs=2")
+    process = start(*SWEEP, *arguments, "hydra.sweeper.n_trials=6", "epochs=25", cwd=directory)
+    wait_until(begun(directory, 1), process)
+    for _ in range(2):
+        restart()
+        time.sleep(1)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    counted = count(optuna.load_study(study_name="restarted", storage=url).trials)
+    assert (counted.complete, counted.failed, counted.running, counted.waiting) == (6, 0, 0, 0)
+    (log,) = directory.glob("outputs/digits/*/expkit.log")
+    assert "asking again" in log.read_text()
 
 
 def test_a_lock_in_a_server_is_held_by_one_and_goes_with_its_connection(postgresql):
