@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import interrupt
 from expkit.check import checked, nearest
+from expkit.command import command
 from expkit.config import Config
 from expkit.errors import UserError
 from expkit.lr_finder import check_lr_find
@@ -56,7 +57,7 @@ def search(
         try:
             search_phase(config, folder, phase, stop, kept, watch)
         except interrupt.Stopped:
-            again = f"again with  python -m expkit resume={shown(folder.path)}"
+            again = f"again with  {command(f'resume={shown(folder.path)}')}"
             where = "stopped while searching a learning rate"
             raise interrupt.Interrupted(stop.signal, f"{where}; {again}") from None
 
