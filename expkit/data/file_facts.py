@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from expkit.data.decode import reason_of
 from expkit.data.file_memory import DOUBTFUL, HASH, Memory, memory_of, remember, remembered
-from expkit.data.packed import Packed, below
+from expkit.data.packed import Packed, below, shown
 from expkit.data.verify import problem_of
 from expkit.errors import UserError
 
@@ -117,7 +117,7 @@ class Known:
             good = good and digest == before
             why = problem_of(path, content) if images and not good else None
         except OSError as error:
-            digest, why = bytes(HASH), "does not exist" if isinstance(error, FileNotFoundError) else reason_of(error)
+            digest, why = bytes(HASH), missing(path) if isinstance(error, FileNotFoundError) else reason_of(error)
         self.hashes[index] = np.frombuffer(digest, np.uint8)
         self.whole[index] = why is None and (images or good)
         return why
@@ -183,6 +183,13 @@ def read(path: bytes) -> tuple[bytes, bytes | None]:
         while block := file.read(LARGE):
             digest.update(block)
         return digest.digest(), None
+
+
+def missing(path: bytes) -> str:
+    """What to say of a file that is not there."""
+    return (
+        f"is a link to {shown(os.readlink(path))}, which does not exist" if os.path.islink(path) else "does not exist"
+    )
 
 
 def hash_of(path: Path) -> str:

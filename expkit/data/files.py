@@ -13,6 +13,7 @@ from PIL import Image
 from expkit.data.decode import read_image
 from expkit.data.file_facts import FileFacts, facts_of
 from expkit.data.items import Data
+from expkit.data.links import note_of_links
 from expkit.data.packed import Packed, below, shown
 from expkit.data.split import Split, cut_note, cut_valid
 from expkit.errors import UserError, first_ten
@@ -111,7 +112,7 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         test=test if len(test) else None,
         classes=files.classes,
         fingerprint=fingerprint_of(files, facts),
-        notes=files.notes,
+        notes=(*files.notes, *note_of_links(files.root, files.names)),
     )
 
 

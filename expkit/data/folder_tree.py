@@ -2,24 +2,29 @@
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expkit.check import Fraction, NotNegativeInt, checked, nearest
+from expkit.check import Count, Fraction, NotNegativeInt, checked, nearest
+from expkit.data.class_folders import ClassFolders, class_folders, class_of, without_empty
+from expkit.data.doubts import check_classes
 from expkit.data.file_names import LabelPattern
 from expkit.data.files import FileList, OnBadImage, checked_data
+from expkit.data.hints import hints_of_empty, hints_of_flat
 from expkit.data.items import UNLABELLED, Data
-from expkit.data.listing import Found, check_folder, scan, subfolders
+from expkit.data.layout import find_splits
+from expkit.data.left_out import Listed, notes_of_left_out
+from expkit.data.links import Links
+from expkit.data.listing import Found, check_folder, scan
 from expkit.data.packed import Packed, shown
 from expkit.data.split import Split
-from expkit.errors import UserError, first_ten
+from expkit.errors import DataError, UserError, first_ten
 
 log = logging.getLogger("expkit.data")
-
-VALID_NAMES = (b"valid", b"val")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Labelled:
     words: list[str]
     codes: NDArray[np.int64]
     """Index into `words` for each name, UNLABELLED for an image that lies in no class folder or fits no pattern."""
+    listed: Sequence[Listed]
+    """What else lies in the folders."""
+    notes: tuple[str, ...] = ()
 
 
 @checked
@@ -38,31 +46,44 @@ def folders(
     root: str,
     valid_pct: Fraction = 0.2,
     seed: NotNegativeInt = 0,
+    class_depth: Count | None = None,
     label_pattern: str | None = None,
     class_names: Mapping[str, str] | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
-    """Read a tree of image files: `train/<class>/...` and `valid|val/<class>/...`, or one tree `<class>/...`.
+    """Read a tree of image files: `train/<class>/...` and `valid/<class>/...`, or one tree `<class>/...`.
 
-    Images may lie in folders below their class. `test/`, if there, is labelled where its folders are classes, and
-    unlabelled where none is. Hidden files and files that are no images by suffix are ignored.
+    Splits are known in any case and in their usual spellings. Images may lie in folders below their class. `test/`, if
+    there, is labelled where its folders are classes, and unlabelled where none is. Hidden files and files that are no
+    images by suffix are ignored. `Data.notes` tell what was read as what, and what was left out.
 
     Args:
         root: the folder.
         valid_pct: share of each class cut from the training images for valid, where there is no valid folder.
         seed: seed of that cut; it belongs to the data, so that runs with other seeds validate on the same images.
+        class_depth: which folder below that of a split (or below the root) names the class: 1 for `train/<class>/...`,
+            2 for `train/x/<class>/...`; null is 1, and refuses a tree where folders further down could be the classes.
         label_pattern: take labels from file names instead of folders: a regular expression whose group `label` is
             the class, or whose named groups are the classes (see `LabelPattern`).
         class_names: readable names for classes, by the name of the folder or the text of the label.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
 
-    Raises UserError for a missing or empty folder, a class with no image, a class that only valid has, and images
-    that cannot be read: one message with the first ten names and their number.
+    Raises UserError for a missing or empty folder, one that is probably not the root or holds no classes, a class that
+    only valid has, and images that cannot be read: one message with the first ten names and their number.
     """
     check_folder(root)
-    pattern = None if label_pattern is None else LabelPattern(label_pattern)
-    parts = {split: read_part(root, split, folder, pattern) for split, folder in find_splits(root).items()}
+    if label_pattern is not None and class_depth is not None:
+        raise UserError("data.label_pattern takes labels from file names, so leave data.class_depth out")
+    layout = find_splits(root, label_pattern is None)
+    if label_pattern is None:
+        found = class_folders(root, layout, class_depth or 1)
+        parts = {split: by_folder(root, split, places, class_depth) for split, places in found.items()}
+        found[Split.TRAIN].links.report()
+    else:
+        parts = by_pattern(root, layout.folders, layout.beside, LabelPattern(label_pattern))
     classes = sorted(parts[Split.TRAIN].words)
+    listed = [one for part in parts.values() for one in part.listed]
+    notes = [note for part in parts.values() for note in part.notes]
     files = FileList(
         root=root,
         names=Packed.from_text(b"".join(part.names.text for part in parts.values())),
@@ -70,85 +91,86 @@ def folders(
         splits=np.concatenate([np.full(len(part.names), split, np.int8) for split, part in parts.items()]),
         classes=readable(classes, class_names or {}),
         source=root,
+        notes=(*layout.notes, *notes, *notes_of_left_out(root, listed)),
     )
     return checked_data(files, on_bad_image, valid_pct, seed)
 
 
-def find_splits(root: str) -> dict[Split, bytes]:
-    """The folder of each split, relative to the root; the root itself trains where there is no folder `train`."""
-    found = set(subfolders(os.fsencode(root)))
-    valid = [name for name in VALID_NAMES if name in found]
-    if len(valid) > 1:
-        raise UserError(f"{root} has both valid/ and val/; keep one of them")
-    if valid and b"train" not in found:
-        raise UserError(f"{root} has {shown(valid[0])}/ but no train/")
-    splits = {Split.TRAIN: b"train/" if b"train" in found else b""}
-    if valid:
-        splits[Split.VALID] = valid[0] + b"/"
-    if b"test" in found:
-        splits[Split.TEST] = b"test/"
-    return splits
+def by_folder(root: str, split: Split, folders: ClassFolders, depth: int | None) -> Labelled:
+    """Label the images of a split by the class folder that they lie in; those in none come first.
+
+    Raises DataError where folders are probably no classes, and for images in none, except in a test set.
+    """
+    where = shown(os.path.join(os.fsencode(root), folders.prefix))
+    beside, founds = folders.scan(os.fsencode(root))
+    listed = list(zip(folders.places, founds, strict=True))
+    doubts = check_classes(root, folders.prefix, listed) if split == Split.TRAIN and depth is None else ()
+    kept, notes = without_empty(split, where, listed)
+    words = sorted({class_of(place) for place, _ in kept})
+    rank = {word: code for code, word in enumerate(words)}
+    counts = [beside.count, *(found.count for _, found in kept)]
+    codes = np.repeat([UNLABELLED, *(rank[class_of(place)] for place, _ in kept)], counts)
+    text = b"".join(text for found in [beside, *(found for _, found in kept)] for text in found.texts)
+    every = [(folders.prefix, beside), *listed]
+    part = Labelled(Packed.from_text(text), words, codes, every, (*doubts, *notes))
+    return part if split == Split.TEST and len(part.names) else without_strays(part, where, folders.prefix, root)
 
 
-def read_part(root: str, split: Split, prefix: bytes, pattern: LabelPattern | None) -> Labelled:
-    """List the images of one split; those for training and validation must all be labelled."""
-    folder = f"{root.rstrip('/')}/{shown(prefix)}"
-    part = by_folder(root, prefix) if pattern is None else by_pattern(root, prefix, pattern)
-    if not len(part.names):
-        hint = " in class folders" if pattern is None and split != Split.TEST else ""
-        raise UserError(f"{folder} holds no images{hint}")
+def without_strays(part: Labelled, where: str, prefix: bytes, root: str) -> Labelled:
+    """Leave out images in no class folder. Raises DataError where no image is in any."""
     strays = np.flatnonzero(part.codes == UNLABELLED)
-    if split == Split.TEST or not len(strays):
-        return part
-    names = first_ten([shown(part.names[row]) for row in strays.tolist()])
-    if pattern is not None:
-        raise UserError(f"data.label_pattern {pattern.text!r} does not fit {len(strays)} file names:\n{names}")
+    if not len(part.names):
+        raise DataError(f"{where} holds no images in class folders{hints_of_empty(root, part.listed)}")
     if not part.words:
-        raise UserError(
-            f"{folder} has images but no class folders; make a folder for each class, "
-            f"or set data.label_pattern to take labels from file names such as {shown(part.names[0])!r}"
+        hints = hints_of_flat(root, prefix, part.names, part.listed)
+        raise DataError(
+            f"{where} has images but no class folders; make a folder for each class, or set data.label_pattern to take "
+            f"labels from file names such as {shown(part.names[0])!r}{hints}"
         )
-    log.warning("%d images lie beside the class folders of %s and are left out:\n%s", len(strays), folder, names)
+    if not len(strays):
+        return part
+    names = first_ten((shown(part.names[row]) for row in strays.tolist()), len(strays))
+    log.warning("%d images lie beside the class folders of %s and are left out:\n%s", len(strays), where, names)
     kept = np.flatnonzero(part.codes != UNLABELLED)
-    return Labelled(part.names.take(kept), part.words, part.codes[kept])
+    return replace(part, names=part.names.take(kept), codes=part.codes[kept])
 
 
-def by_folder(root: str, prefix: bytes) -> Labelled:
-    """Label the images below `prefix` by the folder that they lie in; those in none come first."""
-    path = os.fsencode(root) + b"/" + prefix
-    beside = Found()
-    scan(path, prefix, beside, nested=False)
-    skip = b"test" if not prefix else None
-    words = [name for name in subfolders(path) if name != skip]
-    founds = [Found() for _ in words]
-    for word, found in zip(words, founds, strict=True):
-        scan(path + word, prefix + word + b"/", found)
-    report_ignored(path, [beside, *founds])
-    empty = [shown(word) for word, found in zip(words, founds, strict=True) if not found.count]
-    if empty:
-        where = os.fsdecode(path)
-        raise UserError(f"{len(empty)} class folders of {where} hold no image; fill or remove:\n{first_ten(empty)}")
-    counts = [beside.count, *(found.count for found in founds)]
-    text = b"".join(text for found in [beside, *founds] for text in found.texts)
-    codes = np.repeat(np.arange(UNLABELLED, len(words)), counts)
-    return Labelled(Packed.from_text(text), [shown(word) for word in words], codes)
+def by_pattern(
+    root: str, folders: Mapping[Split, bytes], beside: frozenset[bytes], pattern: LabelPattern
+) -> dict[Split, Labelled]:
+    """Label the images of all splits by their file names. Raises DataError for names that the pattern does not fit."""
+    path = os.fsencode(root)
+    links = Links(os.path.join(path, prefix) for prefix in folders.values())
+    parts = {}
+    for split, prefix in folders.items():
+        found = Found()
+        scan(os.path.join(path, prefix), prefix, found, skip=frozenset() if prefix else beside, links=links)
+        if not found.count:
+            where = shown(os.path.join(path, prefix))
+            raise DataError(f"{where} holds no images{hints_of_empty(root, [(prefix, found)])}")
+        names = Packed.from_text(b"".join(found.texts))
+        parts[split] = Labelled(names, *pattern.label(names), [(prefix, found)])
+        check_pattern(pattern, split, parts[split])
+    links.report()
+    return parts
 
 
-def by_pattern(root: str, prefix: bytes, pattern: LabelPattern) -> Labelled:
-    """Label the images below `prefix` by their file names."""
-    found = Found()
-    path = os.fsencode(root) + b"/" + prefix
-    scan(path, prefix, found, skip=frozenset() if prefix else frozenset([b"test"]))
-    report_ignored(path, [found])
-    names = Packed.from_text(b"".join(found.texts))
-    return Labelled(names, *pattern.label(names))
-
-
-def report_ignored(path: bytes, founds: list[Found]) -> None:
-    """Log how many files were passed over because of their suffix."""
-    ignored = sum(found.ignored for found in founds)
-    if ignored:
-        log.info("%d files below %s are no images by their suffix and are ignored", ignored, shown(path))
+def check_pattern(pattern: LabelPattern, split: Split, part: Labelled) -> None:
+    """Raise DataError where a pattern does not fit a file name, gives one class, or one for each file."""
+    strays = np.flatnonzero(part.codes == UNLABELLED)
+    if split == Split.TEST:
+        return
+    if len(strays):
+        names = first_ten((shown(part.names[row]) for row in strays.tolist()), len(strays))
+        raise DataError(f"data.label_pattern {pattern.text!r} does not fit {len(strays)} file names:\n{names}")
+    count, first = len(part.words), shown(part.names[0])
+    if split != Split.TRAIN or 1 < count < len(part.names):
+        return
+    each = f"the single class {part.words[0]!r}" if count == 1 else f"a class of its own, such as {part.words[0]!r},"
+    raise DataError(
+        f"data.label_pattern {pattern.text!r} gives {each} for all {len(part.names)} file names, such as {first!r}; "
+        "the group must match what images of one class share, and no more"
+    )
 
 
 def numbered(part: Labelled, classes: list[str], split: Split) -> NDArray[np.int64]:
@@ -163,9 +185,23 @@ def numbered(part: Labelled, classes: list[str], split: Split) -> NDArray[np.int
     if not len(unknown) or (split == Split.TEST and len(unknown) == len(labels)):
         return labels
     words = sorted(set(part.words) - set(classes))
-    hint = f" ({words[0]!r}: {nearest(words[0], classes)})" if words else ""
+    hint = f" ({words[0]!r}{twin_of(words[0], classes) or f': {nearest(words[0], classes)}'})" if words else ""
     names = first_ten([shown(part.names[row]) for row in unknown.tolist()])
     raise UserError(f"{len(unknown)} images of {split.name.lower()} are of no class that train has{hint}:\n{names}")
+
+
+def twin_of(word: str, classes: list[str]) -> str | None:
+    """Say which class a word differs from by nothing that can be seen, None where there is none."""
+    for form, what in ((str.strip, "in spaces at its ends"), (nfc, "in its Unicode form (NFC, NFD)")):
+        twin = next((name for name in classes if form(name) == form(word)), None)
+        if twin is not None:
+            return f" differs from {twin!r} {what} only; rename one"
+    return None
+
+
+def nfc(name: str) -> str:
+    """A name with accents and letters in one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def readable(classes: list[str], names: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Which images train and which validate."""
 
+import re
 from enum import IntEnum
 from itertools import pairwise
 
@@ -20,15 +21,36 @@ class Split(IntEnum):
 
 SPELLINGS = {
     Split.TRAIN: ("train", "training", "trn"),
-    Split.VALID: ("valid", "val", "validation", "dev", "development"),
-    Split.TEST: ("test", "testing", "tst"),
+    Split.VALID: ("valid", "val", "validation", "dev", "development", "holdout", "heldout", "validate"),
+    Split.TEST: ("test", "tests", "testing", "tst", "eval", "evaluation"),
 }
 SPLIT_WORDS = {word: split for split, words in SPELLINGS.items() for word in words}
+SECOND = {"dev", "development", "holdout", "heldout", "eval", "evaluation"}
+"""Words that give way where a folder with a plainer name is beside."""
+FILLER = "set|data|dataset|images?|imgs?|pictures|pics|photos|files|folder|split|(?:19|20)[0-9][0-9]"
+NAME = re.compile(rf"(?:{FILLER})*({'|'.join(SPLIT_WORDS)})(?:{FILLER})*")
+FOLD = re.compile(r"(?:k?folds?|cv|splits?)[0-9]+|[0-9]+(?:st|nd|rd|th)?folds?")
+
+
+def compact(name: str) -> str:
+    """A name in lower case, without spaces, hyphens, underscores and dots."""
+    return re.sub(r"[\s_.\-]+", "", name).casefold()
+
+
+def split_word(name: str) -> str | None:
+    """The word in a name that means a split: `valid` for `Valid`, `valid_set` and `valid-images`; None for no split."""
+    found = NAME.fullmatch(compact(name))
+    return found[1] if found else None
 
 
 def split_of(word: str) -> Split | None:
     """The split that a folder or a cell of a table names in any case, None where it names none."""
-    return SPLIT_WORDS.get(word.strip().casefold())
+    return SPLIT_WORDS.get(split_word(word) or "")
+
+
+def is_fold(name: str) -> bool:
+    """Whether a name is that of a part in a cross-validation, such as `fold1`."""
+    return FOLD.fullmatch(compact(name)) is not None
 
 
 def cut_valid(splits: NDArray[np.int8], labels: NDArray[np.int64], valid_pct: float, seed: int) -> NDArray[np.int8]:

@@ -11,7 +11,7 @@ DIGITS = {"_target_": "expkit.data.digits", "classes": [3, 8], "valid_pct": 0.25
 
 def test_what_was_read_and_assumed_is_told_once_a_process_and_logged_for_each_run(capsys, caplog):
     said = (
-        "268 training and 89 validation images of 2 classes\n"
+        "267 training and 90 validation images of 2 classes\n"
         "  valid is cut from train: data.valid_pct=0.25 of each class, data.seed=7"
     )
     with caplog.at_level(logging.INFO, "expkit.data"):
@@ -22,7 +22,7 @@ def test_what_was_read_and_assumed_is_told_once_a_process_and_logged_for_each_ru
 
 
 def test_the_line_counts_the_test_images_and_says_where_they_have_no_labels(capsys):
-    pixels, labels = np.zeros((6, 4, 4, 3), np.uint8), np.repeat([0, 1], 3)
+    pixels, labels = np.full((6, 4, 4, 3), 255, np.uint8), np.repeat([0, 1], 3)
     given = {"images": pixels, "labels": labels, "valid_images": pixels, "valid_labels": labels}
     one = array(images=pixels, labels=0 * labels, valid_images=pixels, valid_labels=0 * labels)
     labelled = array(**given, test_images=pixels[:2], test_labels=[0, 1])
