@@ -49,7 +49,9 @@ class Kept:
 
         To draw or read its weights takes longer than the training of a small trial.
         """
-        key = text_of(config.model, config.seed, *wired)
+        from expkit.features.identity import weights_identity
+
+        key = text_of(config.model, config.seed, weights_identity(config.model.get("weights"), config.seed), *wired)
         if self.begun is None or self.begun[0] != key:
             self.begun = key, seeded(config, *wired)
         return copy.deepcopy(self.begun[1])

