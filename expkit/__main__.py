@@ -20,6 +20,7 @@ from expkit import interrupt
 from expkit.composed import experiment, explain, plain
 from expkit.config import ROOT
 from expkit.errors import UserError
+from expkit.project import project_of
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking import send_rest
@@ -122,10 +123,8 @@ def resume(run: str, others: list[str]) -> None:
 
 
 def go_back(folder: Path) -> None:
-    """Change to the directory that the run's relative paths lead from, where it still is."""
-    started_in = Path(read_json(folder / "run.json")["started_in"])
-    if started_in.is_dir():
-        os.chdir(started_in)
+    """Change to the directory that the run's relative paths lead from."""
+    os.chdir(project_of(folder, read_json(folder / "run.json")))
 
 
 def forget(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -25,9 +27,23 @@ def plain(composed: object) -> Config:
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no default: give it as {error.full_key}=VALUE") from None
     assert isinstance(values, dict)
-    config = check_config({str(key): value for key, value in values.items()})
+    config = with_earlier_run(check_config({str(key): value for key, value in values.items()}))
     plan(config)
     return config
+
+
+def with_earlier_run(config: Config) -> Config:
+    """The config with the folder of an earlier run in place of its id, where it takes the weights of one."""
+    from expkit.tracking.finding import RUN_ID, folder_of
+
+    weights = config.model.get("weights")
+    if not isinstance(weights, str) or not RUN_ID.fullmatch(weights) or Path(weights).exists():
+        return config
+    try:
+        folder = folder_of(weights, config.tracking.get("uri"))
+    except UserError as error:
+        raise UserError(f"model.weights: {error}") from error
+    return replace(config, model={**config.model, "weights": str(folder)})
 
 
 def experiment(choices: Mapping[str, Any] | None = None) -> str:

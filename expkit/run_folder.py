@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from expkit.command import command
 from expkit.errors import UserError
+from expkit.project import place_of, relocatable
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,8 @@ class RunFolder:
         """
         folder = cls(path, experiment)
         refuse_run(path)
-        write_json(folder.facts, start_facts(experiment, overrides) | facts)
-        # With all its references resolved: what ${now:...} or ${oc.env:...} gave must not change on a resume.
-        text = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
+        write_json(folder.facts, start_facts(path, experiment, overrides) | facts)
+        text = OmegaConf.to_yaml(OmegaConf.create(relocatable(config)))
         write_whole(folder.config, lambda partial: partial.write_text(text, encoding="utf-8"))
         return folder
 
@@ -66,7 +66,7 @@ class RunFolder:
 
     @property
     def facts(self) -> Path:
-        """How the run was started: experiment, overrides, and the directory that relative paths lead from."""
+        """How the run was started: experiment, overrides, and what leads to the directory of its relative paths."""
         return self.path / "run.json"
 
     @property
@@ -142,12 +142,12 @@ class RunFolder:
             lock.release()
 
 
-def start_facts(experiment: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """What is known of every run as it starts; `started` in milliseconds since 1970."""
+def start_facts(path: Path, experiment: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """What is known of every run as it starts in the folder `path`; `started` in milliseconds since 1970."""
     return {
         "experiment": experiment,
         "overrides": list(overrides),
-        "started_in": str(Path.cwd()),
+        **place_of(path),
         "started": int(time.time() * 1000),
     }
 

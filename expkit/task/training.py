@@ -44,6 +44,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
     with stopping(folder) as stop:
         with stop.heeded():
             run = assemble(config)
+            tracker.look()
 
         from expkit.checkpoint import Best, Checkpoints, load_checkpoint
         from expkit.progress import ProgressBar

@@ -5,19 +5,19 @@ run folders, and whatever happens to it or to the store, nothing is lost there.
 """
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
 from expkit.check import Positive, checked
-from expkit.command import pasted
-from expkit.errors import Unavailable, UserError
+from expkit.errors import Unavailable
+from expkit.project import kept_url
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
+from expkit.tracking.address import Address, hint_of, named, silence_of, store_of_run
+from expkit.tracking.finding import folder_of
 from expkit.tracking.nested import end_of, make_parent, parent_of, path_to_parent, write_end
 from expkit.tracking.senders import close_senders, lost_nothing, sender_of
-from expkit.urls import absolute, relative
 
 __all__ = ["Tracker", "close_senders", "folder_of", "make_parent", "mlflow", "none", "path_to_parent", "send_rest"]
 
@@ -29,6 +29,9 @@ class Tracker(Protocol):
 
     def start(self) -> None:
         """Begin to send, or go on where an earlier process of the run ended."""
+
+    def look(self) -> None:
+        """Say what is known by now to be wrong with the store, before a long training."""
 
     def run_id(self) -> str | None:
         """The id that the store gave the run, None where there is no store or it does not answer."""
@@ -55,6 +58,9 @@ class NoTracker:
     def start(self) -> None:
         """Nothing to begin."""
 
+    def look(self) -> None:
+        """No store to be wrong."""
+
     def run_id(self) -> None:
         """No store, no id."""
 
@@ -79,15 +85,16 @@ def none(folder: RunFolder) -> Tracker:
 
 @checked
 def mlflow(
-    folder: RunFolder, *, uri: str = "sqlite:///outputs/mlflow.db", timeout: Positive = 120.0, required: bool = False
+    folder: RunFolder, *, uri: Address | None = None, timeout: Positive = 120.0, required: bool = False
 ) -> Tracker:
     """Record the run in the MLflow store at `uri`, a database URL or a server's address.
 
+    None: the store that the run was tracked in before, else MLFLOW_TRACKING_URI, else sqlite:///outputs/mlflow.db.
     `timeout` is how many seconds the store may stay silent at the end of a run. Where it does not answer, a run with
     `required` ends with a UserError, at its start if it can; without, the run folder keeps everything and
     `resume=RUN` sends it later.
     """
-    return MlflowTracker(folder, absolute(uri), timeout, required)
+    return MlflowTracker(folder, store_of_run(folder, uri), timeout, required)
 
 
 class MlflowTracker:
@@ -106,12 +113,29 @@ class MlflowTracker:
     def start(self) -> None:
         """Have the run followed; with `required`, wait until the store has accepted it."""
         (self.path / "end.json").unlink(missing_ok=True)
+        if self.parent is None and "store" not in read_json(self.folder.facts):
+            self.folder.note(store=kept_url(self.uri, self.path))
         sender = sender_of(self.uri)
+        if sender.process is None and (silence := silence_of(self.uri)):
+            self.tell_silence(silence)
         sender.follow(self.path, (self.parent or self.path) / "tracking.log", self.timeout)
         # A grid is in the store once its first job is.
         if self.required and self.kind != "grid" and (reason := sender.wait(self.path, "started", patient=False)):
             self.forget()
-            raise Unavailable(f"tracking.uri={self.uri} is out of reach ({reason}), and tracking.required is true")
+            raise Unavailable(f"{named(self.uri)} is out of reach ({reason}), and tracking.required is true")
+
+    def tell_silence(self, reason: str) -> None:
+        """Say before anything is trained that the store is out of reach; raises Unavailable where it is required."""
+        if self.required:
+            raise Unavailable(f"{named(self.uri)} is out of reach ({reason}), and tracking.required is true")
+        log.warning(
+            "%s is out of reach (%s); %s keeps what it is to have until it answers", named(self.uri), reason, self.path
+        )
+
+    def look(self) -> None:
+        """Say what the sender has met with so far."""
+        if trouble := sender_of(self.uri).trouble(self.path):
+            log.warning("%s fails (%s); %s keeps what it is to have", named(self.uri), trouble, self.path)
 
     def run_id(self) -> str | None:
         """The MLflow run id, waiting until the store has given it; None where it is out of reach.
@@ -151,11 +175,7 @@ class MlflowTracker:
 
     def hint(self) -> str:
         """The command that opens the MLflow UI, or the server's address."""
-        return (
-            self.uri
-            if self.uri.startswith("http")
-            else pasted("mlflow", "ui", "--backend-store-uri", relative(self.uri))
-        )
+        return hint_of(self.uri)
 
 
 def send_rest(parent: Path) -> None:
@@ -168,17 +188,3 @@ def send_rest(parent: Path) -> None:
     tracker = build(facts["tracking"], RunFolder(parent, facts["experiment"]))
     tracker.start()
     tracker.finish(end["status"], tags=end["tags"])
-
-
-def folder_of(run: str) -> Path:
-    """The folder of the run with an MLflow run id, by its tag in the store at MLFLOW_TRACKING_URI, or the default one.
-
-    Raises UserError where there is no such run, or its folder lies on another machine.
-    """
-    from expkit.tracking.store import folder_tag
-
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "sqlite:///outputs/mlflow.db")
-    folder = folder_tag(absolute(uri), run)
-    if folder is None or not Path(folder).is_dir():
-        raise UserError(f"{run} is neither a run folder nor the id of a run in {uri} whose folder is here")
-    return Path(folder)

@@ -12,6 +12,7 @@ are for tracking, besides those that every run has (`expkit.run_folder.start_fac
 | `name` | any | how the run is called; a parent must have it |
 | `kind` | a parent | `study`: one run of this name in the experiment, whichever machines work at it; `grid` |
 | `tracking` | a parent | the config node that says where it is tracked |
+| `store` | any | the store that it was first tracked in, where the config does not name one |
 
 How a run ended, end.json says: `status`, `time` (milliseconds since 1970), `tags`.
 """
@@ -24,7 +25,9 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from expkit.project import found_url, kept_url
 from expkit.run_folder import RunFolder, read_json, start_facts, write_json
+from expkit.urls import hide, sqlite_path
 
 INTERNAL = ("end.json", "tracking.json", "tracking.log", "traces.bin")
 """Files of a run folder that stay there."""
@@ -50,9 +53,9 @@ def make_parent(
     path.mkdir(parents=True, exist_ok=True)
     folder = RunFolder(path.resolve(), experiment)
     with FileLock(path / ".create.lock"):
-        began = {key: value for key, value in read_json(folder.facts).items() if key == "started"}
+        began = {key: value for key, value in read_json(folder.facts).items() if key in ("started", "store")}
         facts = {"kind": kind, "name": name, "tracking": dict(tracking)} | facts
-        write_json(folder.facts, start_facts(experiment, overrides) | facts | began)
+        write_json(folder.facts, start_facts(path, experiment, overrides) | facts | began)
     return folder
 
 
@@ -85,10 +88,28 @@ def is_tracked(path: Path) -> bool:
     return (path / "tracking.json").exists() or (path / "end.json").exists()
 
 
+def is_in(progress: Mapping[str, Any], uri: str, path: Path) -> bool:
+    """Whether the tracking.json of a folder speaks of the store at `uri`."""
+    return "uri" in progress and found_url(progress["uri"], path) == hide(uri)
+
+
+def tag_of(path: Path, uri: str) -> str:
+    """How the store at `uri` names a run folder: from the store's own where both move together, else absolutely."""
+    store, kept = sqlite_path(uri), sqlite_path(kept_url(uri, path))
+    together = store and kept and not kept.is_absolute()
+    return os.path.relpath(path.resolve(), store.parent) if store and together else str(path.resolve())
+
+
+def tagged_folder(tag: str, uri: str) -> Path:
+    """The run folder that `tag_of` named."""
+    store = sqlite_path(uri)
+    return (store.parent / tag).resolve() if store else Path(tag)
+
+
 def is_sent(path: Path, uri: str) -> bool:
     """Whether the store at `uri` has everything of the run in a folder."""
     progress = read_json(path / "tracking.json")
-    if progress.get("uri") != uri or "status" not in progress:
+    if not is_in(progress, uri, path) or "status" not in progress:
         return False
     return progress["status"] != "FINISHED" or bool(progress.get("model")) or not wants_model(path)
 

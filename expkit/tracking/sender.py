@@ -1,4 +1,4 @@
-"""The process that sends the runs of one training process to MLflow: `python -m expkit.tracking.sender URI`.
+"""The process that sends the runs of one training process to MLflow: `python -m expkit.tracking.sender`.
 
 It follows metrics.jsonl of each run while that trains. What its parent process writes and hears, and the words of both,
 `expkit.tracking.senders` says. Where the parent dies without a word, the runs are closed as KILLED.
@@ -8,12 +8,12 @@ import json
 import logging
 import os
 import select
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from expkit.tracking import moved, store
 from expkit.tracking.nested import end_of, is_sent, is_tracked, nested_in
 from expkit.tracking.sending import PAUSE, Sending
 from expkit.tracking.store import OutOfReach, Store, reason_of
@@ -22,6 +22,9 @@ from expkit.tracking.store import OutOfReach, Store, reason_of
 PARENT = os.dup(1)
 
 log = logging.getLogger(__name__)
+
+HELD = 100
+"""So many runs wait for a store at most, or are taken over at a time: each takes memory and an open file."""
 
 
 class Sender:
@@ -32,6 +35,8 @@ class Sender:
         self.store = Store(uri)
         self.runs: dict[Path, Sending] = {}
         self.failed: dict[Path, str] = {}
+        self.walks: dict[Path, Iterator[Path]] = {}
+        """How far each parent has come in looking for what nobody sends of its runs."""
         self.closing = False
 
     def work(self, inbox: "Inbox") -> None:
@@ -116,6 +121,11 @@ class Sender:
             self.failed[run.path] = reason
             tell(run.path, error=reason)
             return
+        if run.end and len(self.runs) > HELD and any(path in run.path.parents for path in self.runs):
+            # Its parent finds it as it ends. A store that is away must not fill the memory with all trials of a sweep.
+            self.forget(run.path)
+            tell(run.path, done="left to its parent")
+            return
         if run.trouble != reason:
             tell(run.path, trouble=reason)
         run.trouble, run.due = reason, time.monotonic() + PAUSE
@@ -128,10 +138,14 @@ class Sender:
         """
         if "kind" not in parent.facts:
             return 0
-        if not self.nested_runs(parent):
-            for path in nested_in(parent.path):
-                self.take_over(path)
         own = self.nested_runs(parent)
+        if not own:
+            self.walks.setdefault(parent.path, nested_in(parent.path))
+        walk = self.walks.get(parent.path, iter(()))
+        while len(own) < HELD and (path := next(walk, None)):
+            own += self.take_over(path)
+        if len(own) < HELD:
+            self.walks.pop(parent.path, None)
         for run in own:
             run.waiting = run.waiting or parent.waiting
         return len(own)
@@ -140,15 +154,17 @@ class Sender:
         """The runs of a parent that are being sent."""
         return [run for path, run in self.runs.items() if parent.path in path.parents]
 
-    def take_over(self, path: Path) -> None:
-        """Send a tracked run that is not in the store, unless a living process trains it."""
-        if not is_tracked(path) or path in self.failed or is_sent(path, self.uri):
-            return
+    def take_over(self, path: Path) -> list[Sending]:
+        """Send a tracked run that is not in the store, unless a living process trains it; gives what is new to send."""
+        if not is_tracked(path) or path in self.runs or path in self.failed or is_sent(path, self.uri):
+            return []
         run = Sending(path, self.store, self.nested)
         run.left_behind = True
         run.end = end_of(path) or (killed() if run.hold() else None)
-        if run.end:
-            self.runs[path] = run
+        if run.end is None:
+            return []
+        self.runs[path] = run
+        return [run]
 
 
 class Inbox:
@@ -172,15 +188,28 @@ class Inbox:
         yield from map(json.loads, lines)
 
 
+class Telling(logging.Handler):
+    """Passes on to the parent what a person should read."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line to the parent."""
+        write({"say": record.getMessage()})
+
+
 def killed() -> dict[str, Any]:
     """The end of a run that could not say how it ended."""
     return {"status": "KILLED", "time": int(time.time() * 1000), "tags": {}}
 
 
 def tell(path: Path, **what: str) -> None:
+    """Write a line of a run to the parent."""
+    write({"run": str(path), **what})
+
+
+def write(message: dict[str, str]) -> None:
     """Write a line to the parent, which may be gone."""
     try:
-        os.write(PARENT, f"{json.dumps({'run': str(path), **what})}\n".encode())
+        os.write(PARENT, f"{json.dumps(message)}\n".encode())
     except BrokenPipeError:
         log.info("the parent process is gone")
 
@@ -188,4 +217,8 @@ def tell(path: Path, **what: str) -> None:
 if __name__ == "__main__":
     os.dup2(2, 1)
     logging.basicConfig(level=logging.INFO)
-    Sender(sys.argv[1]).work(Inbox(0))
+    for module in (moved, store):
+        module.log.addHandler(Telling(logging.WARNING))
+    # Not among the arguments of the process, which everybody on this machine can read: it may have a password.
+    first = os.fdopen(0, "rb", buffering=0, closefd=False).readline()
+    Sender(json.loads(first)["store"]).work(Inbox(0))

@@ -17,12 +17,14 @@ import os
 import select
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from expkit.command import command
+from expkit.tracking.address import named
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,12 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT
 """A server that is down is tried a few times within a minute, not for MLflow's default of several."""
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 """A run tells nobody but its store."""
+OVER = {"closed", "left to its parent"}
+"""What a sender says of a run that it is done with."""
+PIPE = 65536
+"""Bytes that are written to a pipe at a time."""
+WORDLESS = 5.0
+"""Seconds that somebody may wait without being told why."""
 DEATHS = 3
 """So often a sender that dies before it has done anything is started again."""
 
@@ -57,6 +65,12 @@ class SenderProcess:
         self.timeout = 0.0
         self.deaths = 0
         self.closing = False
+        self.outbox = bytearray()
+        """What the sender has not taken yet."""
+        self.stuck: float | None = None
+        """Since when there has been something in it."""
+        self.silent = False
+        """Whether a wait for it was in vain, and nothing was heard since."""
 
     def follow(self, folder: Path, said: Path, timeout: float) -> None:
         """Begin to send a run; `said` takes what a sender has to say, `timeout` is how long it may be silent."""
@@ -73,11 +87,13 @@ class SenderProcess:
     def drop(self, folder: Path) -> None:
         """Leave a run alone."""
         self.say(folder, {"drop": str(folder)})
-        del self.runs[str(folder)]
+        self.runs.pop(str(folder), None)
 
     def say(self, folder: Path, message: dict[str, Any]) -> None:
-        """Write a line to the sender."""
+        """Write a line to the sender, without waiting for it: it may have been stopped."""
         self.listen(0)  # its output must not fill the pipe
+        if self.stuck is not None and time.monotonic() - self.stuck > self.timeout:
+            self.bury()
         self.failed.pop(str(folder), None)
         self.runs.setdefault(str(folder), Followed([])).messages.append(message)
         if self.process is None:
@@ -86,18 +102,32 @@ class SenderProcess:
             self.write(message)
 
     def write(self, message: dict[str, Any]) -> None:
-        """Write to a sender that may be dead; whoever listens finds that out and starts the next."""
+        """Write a line to the sender, or keep it until it is taken."""
+        self.outbox += f"{json.dumps(message)}\n".encode()
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand over what the sender takes; where it is dead, whoever listens finds that out and starts the next."""
         assert self.process is not None
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.write(f"{json.dumps(message)}\n".encode())
+        try:
+            while self.outbox:
+                del self.outbox[: os.write(self.process.stdin.fileno(), self.outbox[:PIPE])]
+        except BlockingIOError:
+            self.stuck = self.stuck or time.monotonic()
+            return
+        except BrokenPipeError:
+            self.outbox.clear()
+        self.stuck = None
+        if self.closing and not self.process.stdin.closed:
+            self.process.stdin.close()
 
     def start(self) -> None:
         """Start a sender and tell it all that is not sent yet."""
         with open(self.said, "ab") as said:
             # A session of its own: Ctrl-C at the terminal is for the trainer, which then says how the run ended.
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "expkit.tracking.sender", self.uri],
+                [sys.executable, "-m", "expkit.tracking.sender"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
@@ -108,37 +138,47 @@ class SenderProcess:
         # The trainer comes first: on few cores an equal at its side would hold up its threads at every barrier.
         with suppress(ProcessLookupError):
             os.setpriority(os.PRIO_PROCESS, self.process.pid, 10)
+        assert self.process.stdin is not None
+        os.set_blocking(self.process.stdin.fileno(), False)
+        self.outbox, self.stuck, self.silent = bytearray(), None, False
+        self.write({"store": self.uri})
         for followed in self.runs.values():
             followed.done.clear()
             for message in followed.messages:
                 self.write(message)
-        if self.closing:
-            self.hang_up()
 
     def hang_up(self) -> None:
-        """Close the sender's input: there will be no other run."""
-        assert self.process is not None
-        assert self.process.stdin is not None
+        """Close the sender's input once it has taken all: there will be no other run."""
         self.closing = True
-        self.process.stdin.close()
+        self.flush()
 
     def listen(self, seconds: float) -> bool:
         """Take in what the sender says, waiting up to `seconds` for its first word; whether there was any."""
-        heard = False
+        heard, deadline = False, time.monotonic() + seconds
         while self.process is not None:
+            assert self.process.stdin is not None
             assert self.process.stdout is not None
-            if not has_line(self.process.stdout, 0 if heard else seconds):
+            left = 0 if heard else max(0, deadline - time.monotonic())
+            writable = [self.process.stdin] if self.outbox else []
+            words, room, _ = select.select([self.process.stdout], writable, [], left)
+            if room:
+                self.flush()
+            if words:
+                heard, self.silent = True, False
+                line = self.process.stdout.readline()
+                if line.endswith(b"\n"):
+                    self.take(json.loads(line))
+                else:
+                    self.bury()
+            elif not room:
                 return heard
-            heard = True
-            line = self.process.stdout.readline()
-            if line.endswith(b"\n"):
-                self.take(json.loads(line))
-            else:
-                self.bury()
         return heard
 
     def take(self, message: dict[str, Any]) -> None:
-        """Note what the sender says of a run."""
+        """Note what the sender says of a run, and pass on what a person should read."""
+        if "say" in message:
+            log.warning("%s", message["say"])
+            return
         folder = message.pop("run")
         followed = self.runs.get(folder)
         if followed is None:
@@ -149,7 +189,7 @@ class SenderProcess:
         if "done" in message:
             self.deaths = 0
             followed.done.add(message["done"])
-        if followed.error or "closed" in followed.done:
+        if followed.error or followed.done & OVER:
             del self.runs[folder]
 
     def bury(self) -> None:
@@ -160,7 +200,7 @@ class SenderProcess:
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
             pipe.close()
-        self.process = None
+        self.process, self.stuck = None, None
         if not self.runs:
             return
         self.deaths += 1
@@ -181,10 +221,43 @@ class SenderProcess:
         if followed is None:
             return self.failed.get(str(folder))
         while word not in followed.done and followed.error is None:
-            heard = self.listen(0) if followed.trouble and not patient else self.listen(self.timeout)
-            if not heard:
+            if followed.trouble and not patient:
+                if not self.listen(0):
+                    return followed.trouble
+            elif not self.hear():
                 return followed.trouble or self.silence()
         return followed.error
+
+    def hear(self) -> bool:
+        """Wait for the sender's next word, but not again where that was in vain; says so after some seconds.
+
+        Ctrl-C ends the waiting, and the sender goes on by itself.
+        """
+        if self.silent:
+            return self.listen(0)
+        try:
+            heard = self.listen(min(self.timeout, WORDLESS))
+            if not heard and self.timeout > WORDLESS:
+                print(f"waiting for {named(self.uri)}, at most {self.timeout:g} s (tracking.timeout)", file=sys.stderr)
+                heard = self.listen(self.timeout - WORDLESS)
+        except KeyboardInterrupt:
+            self.part()
+            raise
+        self.silent = not heard
+        return heard
+
+    def part(self) -> None:
+        """Leave the sender to itself: it closes what it has when its input ends."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process, self.stuck = None, None
+        self.runs.clear()
+
+    def trouble(self, folder: Path) -> str | None:
+        """Why the store has failed for a run so far, if it has; nobody waits for that."""
+        self.listen(0)
+        followed = self.runs.get(str(folder))
+        return followed.trouble if followed else self.failed.get(str(folder))
 
     def silence(self) -> str:
         """What to say of a sender that says nothing."""
@@ -204,7 +277,7 @@ class SenderProcess:
         if self.process is not None and not self.closing:
             self.hang_up()
         while self.runs:
-            if not self.listen(self.timeout):
+            if not self.hear():
                 self.failed |= dict.fromkeys(self.runs, self.silence())
                 self.runs.clear()
         if self.process is not None:
@@ -236,14 +309,9 @@ def close_senders() -> None:
 def lost_nothing(uri: str, folder: object, reason: str) -> str:
     """The message where a store did not take all of a run."""
     return (
-        f"tracking.uri={uri} did not take the whole run ({reason}); nothing is lost: "
+        f"{named(uri)} did not take the whole run ({reason}); nothing is lost: "
         f"once it answers, `{command(f'resume={folder}')}` sends the rest"
     )
-
-
-def has_line(pipe: IO[bytes], seconds: float) -> bool:
-    """Whether an unbuffered pipe has something to read, or has closed, within `seconds`."""
-    return bool(select.select([pipe], [], [], seconds)[0])
 
 
 atexit.register(close_senders)

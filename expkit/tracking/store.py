@@ -1,6 +1,7 @@
 """A store of MLflow, and the runs in it: found, or made where they are new."""
 
 import getpass
+import logging
 import os
 import platform
 import re
@@ -16,15 +17,22 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlflow
+import sqlalchemy
 from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
+from sqlalchemy.pool import NullPool
 
+from expkit.project import kept_url
 from expkit.run_folder import read_json, write_json
-from expkit.tracking.nested import parent_of
-from expkit.urls import file_url, sqlite_path, sqlite_url
+from expkit.tracking.address import silence_of
+from expkit.tracking.moved import MARK, location_of, take_along
+from expkit.tracking.nested import is_in, parent_of, tag_of, tagged_folder
+from expkit.urls import hide, sqlite_path, sqlite_url
+
+log = logging.getLogger(__name__)
 
 PARAMS = 100
 """MLflow's limit of params in one call."""
@@ -32,6 +40,10 @@ NAME = 80
 """Characters of a run's name."""
 SETTLING = 2.0
 """Seconds within which all machines that begin the same study at once see the runs that the others made for it."""
+
+
+SILENCE = 10.0
+"""Seconds that a server has to accept a connection."""
 
 
 class OutOfReach(Exception):
@@ -51,6 +63,8 @@ class Store:
         if not self.is_open:
             try:
                 self.client = open_store(self.uri)
+            except OutOfReach:
+                raise
             except Exception as error:  # whatever a store may raise
                 raise OutOfReach(reason_of(error)) from error
             self.is_open = True
@@ -69,7 +83,7 @@ class Store:
         with FileLock(folder / ".create.lock"):
             run = self.known_run(folder)
             if run is None:
-                progress = {"uri": self.uri, "sent": 0}
+                progress = {"uri": kept_url(self.uri, folder), "sent": 0}
                 write_json(folder / "tracking.json", progress)
                 run = self.make_run(folder, {MLFLOW_PARENT_RUN_ID: self.parent_id(parent)} if parent else {})
                 write_json(folder / "tracking.json", progress | {"run_id": run.info.run_id})
@@ -78,18 +92,35 @@ class Store:
     def known_run(self, folder: Path) -> Run | None:
         """The run that an earlier sender made for a folder in this store, unless somebody deleted it."""
         progress = read_json(folder / "tracking.json")
-        if progress.get("uri") != self.uri:
+        if not is_in(progress, self.uri, folder):
             return None
         if "run_id" in progress:
-            return find_run(self.client, progress["run_id"])
+            run = find_run(self.client, progress["run_id"])
+            return self.own(run, folder) if run else None
         # That sender died as it made the run, or it could not write down which.
-        found = self.client.get_experiment_by_name(read_json(folder / "run.json")["experiment"])
-        quote = '"' if "'" in str(folder) else "'"
-        told = f"tags.folder = {quote}{folder}{quote}"
-        runs = self.client.search_runs([found.experiment_id], told) if found else []
-        if runs:
-            write_json(folder / "tracking.json", progress | {"run_id": runs[0].info.run_id})
-        return runs[0] if runs else None
+        facts, tag = read_json(folder / "run.json"), tag_of(folder, self.uri)
+        found = self.client.get_experiment_by_name(facts["experiment"])
+        started = f"attributes.start_time = {facts['started']}"
+        runs = self.client.search_runs([found.experiment_id], started) if found else []
+        own = next((run for run in runs if run.data.tags.get("folder") == tag), None)
+        if own:
+            write_json(folder / "tracking.json", progress | {"run_id": own.info.run_id})
+        return own
+
+    def own(self, run: Run, folder: Path) -> Run | None:
+        """The run of a folder's tracking.json, unless the folder is a copy of the one that it is sent from.
+
+        A study has a run for all its folders.
+        """
+        told, tag = run.data.tags.get("folder", ""), tag_of(folder, self.uri)
+        if told == tag or run.data.tags.get("kind") == "study":
+            return run
+        before = read_json(tagged_folder(told, self.uri) / "tracking.json")
+        if before.get("run_id") == run.info.run_id:
+            log.warning("%s is a copy of %s, and is tracked as a run of its own", folder, told)
+            return None
+        self.set_tags(run.info.run_id, {"folder": tag})
+        return run
 
     def parent_id(self, folder: Path) -> str:
         """The id of the run of a parent's folder."""
@@ -101,7 +132,7 @@ class Store:
         """Make the run of a folder; that of a study may have been made on another machine."""
         facts = read_json(folder / "run.json")
         experiment = experiment_id(self.client, facts["experiment"], self.uri)
-        tags = {"folder": str(folder), **versions(), **tags}
+        tags = {"folder": tag_of(folder, self.uri), **versions(), **tags}
         if "kind" in facts:
             tags["kind"] = facts["kind"]
 
@@ -139,8 +170,8 @@ class Store:
 
 
 def reason_of(error: Exception) -> str:
-    """An error in one line."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    """An error in one line, without passwords."""
+    return hide(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}")
 
 
 def open_store(uri: str) -> MlflowClient:
@@ -148,6 +179,11 @@ def open_store(uri: str) -> MlflowClient:
     mlflow.set_tracking_uri(uri)
     path = sqlite_path(uri)
     if path is None:
+        # What does not answer is found at once here; MLflow would try it again and again for minutes.
+        if silence := silence_of(uri, SILENCE):
+            raise OutOfReach(silence)
+        if not uri.startswith(("http", "databricks")):
+            connect(uri)
         return answering(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):
@@ -156,7 +192,15 @@ def open_store(uri: str) -> MlflowClient:
         # What is no database is found at once here; MLflow would try it again and again for minutes.
         with closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA schema_version")
-        return answering(uri)
+        client = answering(uri)
+        take_along(path)
+        return client
+
+
+def connect(uri: str) -> None:
+    """Connect to a database server once; raises what its module does, such as for a wrong password."""
+    limit = {"connect_timeout": int(SILENCE)} if uri.startswith(("postgresql", "mysql")) else {}
+    sqlalchemy.create_engine(uri, poolclass=NullPool, connect_args=limit).connect().close()
 
 
 def make_sqlite(path: Path) -> None:
@@ -165,6 +209,9 @@ def make_sqlite(path: Path) -> None:
     for left in path.parent.glob(f"{partial.name}*"):  # with the journal of a process that was killed
         left.unlink()
     answering(sqlite_url(partial))
+    # MLflow's own experiment, too, has its files beside the store, not where it happened to be made.
+    with closing(sqlite3.connect(partial)) as database, database:
+        database.execute("UPDATE experiments SET artifact_location = ?", (location_of(path, "Default"),))
     os.replace(partial, path)
 
 
@@ -181,7 +228,9 @@ def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     if experiment is None:
         path = sqlite_path(uri)
         try:
-            return str(client.create_experiment(name, file_url(path.parent / "mlartifacts" / name) if path else None))
+            if path is None:
+                return str(client.create_experiment(name))
+            return str(client.create_experiment(name, location_of(path, name), MARK))
         except MlflowException:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
@@ -195,17 +244,22 @@ def studies(client: MlflowClient, experiment: str, name: str) -> list[Run]:
     return sorted((run for run in found if run.data.tags["study"] == name), key=lambda run: str(run.info.run_id))
 
 
-def folder_tag(uri: str, run_id: str) -> str | None:
-    """The run folder that a run in the store was sent from, None where there is no such run."""
+def sent_from(uri: str, run_id: str) -> Path | None:
+    """The run folder that a run in the store was sent from, None where there is no such run.
+
+    Raises OutOfReach where the store does not answer.
+    """
     path = sqlite_path(uri)
     if path is not None and not path.exists():
         return None
     try:
-        tags = open_store(uri).get_run(run_id).data.tags
-    except MlflowException:
-        return None
-    folder: str | None = tags.get("folder")
-    return folder
+        run = find_run(open_store(uri), run_id)
+    except OutOfReach:
+        raise
+    except Exception as error:  # whatever a store may raise
+        raise OutOfReach(reason_of(error)) from error
+    folder = run.data.tags.get("folder") if run else None
+    return tagged_folder(folder, uri) if folder else None
 
 
 def find_run(client: MlflowClient, run_id: str) -> Run | None:

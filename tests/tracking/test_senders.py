@@ -24,6 +24,9 @@ from tests.tracking.runs import (
     write_weights,
 )
 
+DAMAGED = b"SQLite format 3\0 and no more"
+"""A database that has to be brought back."""
+
 
 def sender_pid(uri: str) -> int:
     process = sender_of(uri).process
@@ -181,8 +184,8 @@ def test_a_sender_that_hangs_is_given_up_and_the_rest_sent_later(tmp_path, uri, 
 
 
 def test_a_store_that_is_down_for_a_while_gets_all_once_it_is_back(tmp_path, experiment, caplog):
-    store = tmp_path / "store" / "mlflow.db"
-    store.mkdir(parents=True)  # a folder where the database should be
+    store = tmp_path / "mlflow.db"
+    store.write_bytes(DAMAGED)
     uri = f"sqlite:///{store}"
     study = new_study(tmp_path / "sweep_lr", experiment)
     parent = mlflow(study, uri=uri)
@@ -200,7 +203,7 @@ def test_a_store_that_is_down_for_a_while_gets_all_once_it_is_back(tmp_path, exp
     # Once, of the study: where that is sent, its trials are.
     (warning,) = caplog.messages
     assert f"resume={study.path}` sends the rest" in warning
-    store.rmdir()
+    store.unlink()
     parent.start()
     parent.finish("FINISHED")
 
@@ -213,12 +216,12 @@ def test_a_store_that_is_down_for_a_while_gets_all_once_it_is_back(tmp_path, exp
 
 def test_a_required_store_that_is_down_is_a_mistake_and_nothing_is_sent_later(tmp_path, experiment):
     store = tmp_path / "mlflow.db"
-    store.mkdir()
+    store.write_bytes(DAMAGED)
     folder = new_run(tmp_path / "run", experiment)
     uri = f"sqlite:///{store}"
     with pytest.raises(UserError, match=r"is out of reach .*tracking.required is true"):
         mlflow(folder, uri=uri, required=True).start()
-    store.rmdir()
+    store.unlink()
     close_senders()
     assert not folder.tracking.exists()
 

@@ -19,7 +19,7 @@ def test_a_store_whose_making_was_cut_off_is_made_anew(tmp_path):
 
 
 def test_runs_of_folders_with_odd_names_land_there(tmp_path, uri, experiment):
-    for number, name in enumerate(["who? a", "who? b", "feat%2Flr", 'it\'s "100%" a#b&c;ü:+']):
+    for number, name in enumerate(["who? feat%2Flr", 'it\'s "100%" a#b&c;ü:+']):
         project = tmp_path / name
         (project / "outputs").mkdir(parents=True)
         # A copy: to make the tables takes seconds.

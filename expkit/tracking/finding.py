@@ -1,0 +1,78 @@
+"""How a run is found by its MLflow run id, and what to say where it is not."""
+
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from expkit.errors import Unavailable, UserError
+from expkit.tracking.address import silence_of, store_of
+from expkit.urls import hide, relative, sqlite_path
+
+RUN_ID = re.compile("[0-9a-f]{32}")
+"""What MLflow calls a run."""
+BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""Somebody waits for the answer: a server has some seconds for it."""
+
+LIBRARIES = ("mlflow", "alembic", "sqlalchemy")
+"""Who logs when a store is opened."""
+
+
+@cache
+def folder_of(run: str, uri: str | None = None) -> Path:
+    """The folder of the run with an MLflow run id, by its tag in the store that `store_of(uri)` gives.
+
+    Raises UserError where there is no such run, or its folder is not here, Unavailable where nobody answers.
+    """
+    uri = store_of(uri)
+    store = hide(relative(uri))
+    if not RUN_ID.fullmatch(run):
+        raise UserError(f"{run} is neither a run folder nor the id of a run, as {store} has them")
+    folder = ask(uri, run, store)
+    if folder is None:
+        raise UserError(
+            f"{run} is neither a run folder nor the id of a run in {store}: give its folder, or name the store that "
+            "has it in MLFLOW_TRACKING_URI"
+        )
+    if not folder.is_dir():
+        raise UserError(f"the run {run} in {store} was sent from {folder}, which is not here: give its folder")
+    return folder
+
+
+def ask(uri: str, run: str, store: str) -> Path | None:
+    """Ask a store for the folder of a run; a server within seconds."""
+    unreachable = f"cannot look up the run {run}: {store} does not answer"
+    if sqlite_path(uri) is None:
+        print(f"looking for the run {run} in {store}", file=sys.stderr)
+        if silence := silence_of(uri, 5.0):
+            raise Unavailable(f"{unreachable} ({silence}); give its folder below outputs/")
+    with quiet():
+        from expkit.tracking.store import OutOfReach, sent_from
+
+        try:
+            return sent_from(uri, run)
+        except OutOfReach as error:
+            raise Unavailable(f"{unreachable} ({error}); give its folder below outputs/") from None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what MLflow and its libraries log or warn of from the screen, and its waiting short."""
+    before = dict(os.environ)
+    os.environ.update(BRIEF)
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name in BRIEF:
+            os.environ.pop(name)
+            if name in before:
+                os.environ[name] = before[name]
