@@ -109,14 +109,18 @@ def run_task(composed: DictConfig) -> object:
 
 def resume(run: str, others: list[str]) -> None:
     """Go on with an interrupted run, in its folder and with its config; of a sweep, send what is not tracked yet."""
-    if others:
-        raise UserError(f"resume={run} goes on with the config of that run, so leave {others[0]!r} out")
+    accept_data = "accept=data" in others
+    if left := [argument for argument in others if argument != "accept=data"]:
+        raise UserError(f"resume={run} goes on with the config of that run, so leave {left[0]!r} out")
     sweep = Path(run).resolve()
     if "kind" in read_json(sweep / "run.json"):
         go_back(sweep)
         send_rest(sweep)
         return
     folder = RunFolder.find(run)
+    if accept_data:
+        with folder.held():
+            folder.note(accept_data=True)
     go_back(folder.path)
     config = plain(OmegaConf.load(folder.config))
     build(config.task, config, folder)

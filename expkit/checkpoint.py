@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from torch import Tensor
 
+from expkit.command import command
 from expkit.config import BETTER
 from expkit.data.items import Data, Images
 from expkit.errors import UserError
@@ -19,6 +19,7 @@ from expkit.evaluate import Evaluation
 from expkit.model.weights import save_weights
 from expkit.recorder import Recorder
 from expkit.run_folder import RunFolder, write_whole
+from expkit.torch_file import Unreadable, load_torch, save_torch
 from expkit.trainer.loop import Observer, Trainer
 
 
@@ -42,10 +43,10 @@ class Best(Observer):
 class Checkpoints(Observer):
     """Saves the trainer's state at each epoch, every `checkpoint_every` steps and at a stop."""
 
-    def __init__(self, folder: RunFolder, recorder: Recorder, fingerprint: str) -> None:
+    def __init__(self, folder: RunFolder, recorder: Recorder, fingerprint: str, epoch_steps: int) -> None:
         self.folder = folder
         self.recorder = recorder
-        self.fingerprint = fingerprint
+        self.facts = {"fingerprint": fingerprint, "epoch_steps": epoch_steps}
 
     def after_step(self, trainer: Trainer, loss: Tensor) -> None:
         """Save where `checkpoint_every` says so."""
@@ -63,8 +64,8 @@ class Checkpoints(Observer):
     def save(self, trainer: Trainer) -> None:
         """Save the state, after the traces that lead to it."""
         self.recorder.flush()
-        state = trainer.state_dict() | {"fingerprint": self.fingerprint}
-        write_whole(self.folder.last_checkpoint, lambda path: torch.save(state, path))
+        state = trainer.state_dict() | self.facts
+        write_whole(self.folder.last_checkpoint, partial(save_torch, state))
 
 
 def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[str]) -> pa.Table:
@@ -88,20 +89,29 @@ def best_epoch(history: list[dict[str, float]], metric: str) -> int:
     return values.index(min(values)) + 1
 
 
-def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
+def load_checkpoint(path: Path, fingerprint: str, epoch_steps: int, *, accept_data: bool = False) -> dict[str, Any]:
     """The state saved in a checkpoint of a run on the data with this fingerprint; no code in the file is run.
 
+    With `accept_data`, data that changed are taken as they are now, as long as an epoch has as many steps.
     Raises UserError for a file that is no checkpoint or holds more than tensors and plain values, and for data that
     changed since.
     """
+    again = f"remove it, and  {command(f'resume={path.parents[1]}')}  trains from the beginning"
     try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises several kinds for a file that is damaged or holds code
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} cannot be read as a checkpoint ({reason}); remove it to begin the run anew") from error
-    if saved["fingerprint"] != fingerprint:
+        saved = load_torch(path)
+    except Unreadable as error:
+        raise UserError(f"the checkpoint {path} {error}: bring a whole copy, or {again}") from error
+    if not isinstance(saved, dict) or not {"fingerprint", "model", "optimizer", "state"} <= saved.keys():
+        raise UserError(f"{path} is no checkpoint of a run: bring the one that was there, or {again}")
+    if saved["fingerprint"] == fingerprint:
+        return saved
+    changed = f"the data changed since {path} was saved (its fingerprint was {saved['fingerprint']}, now {fingerprint})"
+    if saved.get("epoch_steps") != epoch_steps:
+        was = f"an epoch had {saved.get('epoch_steps')} steps and has {epoch_steps} now"
+        raise UserError(f"{changed}, and {was}: bring the files back as they were, or begin a new run")
+    if not accept_data:
         raise UserError(
-            f"the data changed since {path} was saved (its fingerprint was {saved['fingerprint']}, now {fingerprint}): "
-            "bring the files back as they were, or begin a new run"
+            f"{changed}: bring the files back as they were, begin a new run, or, where an image was mended, go on with "
+            f"the data as they are now:  {command(f'resume={path.parents[1]}', 'accept=data')}"
         )
     return saved

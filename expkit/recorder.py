@@ -5,7 +5,7 @@ import math
 import time
 from array import array
 from collections.abc import Iterator
-from typing import Any
+from io import BytesIO
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,7 @@ POINTS = 1000
 """About so many points of a trace go to tracking; the parquet file has them all."""
 FLUSH = 256
 """Steps between writes: the loop waits for the device's losses only then."""
+WHOLE_COPY = "put a whole copy of the file in its place, or begin a new run"
 CHUNK = 65_536
 """Rows held in memory while the parquet file is written."""
 
@@ -144,24 +145,39 @@ class Recorder(Observer):
 def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[dict[str, float]]]:
     """The last step written of each metric, and the metrics of the first `epochs` epochs, from metrics.jsonl.
 
-    A line that a killed run left half written is cut off.
+    A line that a killed run left half written is cut off. Raises UserError, naming the line, for any other that is
+    damaged, and where metrics of an epoch are missing.
     """
     written: dict[str, int] = {}
     history: list[dict[str, float]] = [{} for _ in range(epochs)]
-    if not folder.metrics.exists():
-        return written, history
     whole = 0
-    with open(folder.metrics, "rb+") as file:
-        for line in file:
+    with open(folder.metrics, "rb+") if folder.metrics.exists() else BytesIO() as file:
+        for number, line in enumerate(file, start=1):
             if not line.endswith(b"\n"):
                 file.truncate(whole)
                 break
             whole += len(line)
-            point: dict[str, Any] = json.loads(line)
-            written[point["name"]] = point["step"]
-            if point["name"] in BETTER and point["step"] <= epochs:
-                history[point["step"] - 1][point["name"]] = point["value"]
+            name, value, step = point_of(line, f"{folder.metrics}, line {number},")
+            written[name] = step
+            if name in BETTER and 1 <= step <= epochs:
+                history[step - 1][name] = value
+    known = {"valid_loss"}.union(*history)
+    for epoch, metrics in enumerate(history, start=1):
+        if lacking := known - metrics.keys():
+            raise UserError(f"{folder.metrics} has no {min(lacking)} of epoch {epoch}: {WHOLE_COPY}")
     return written, history
+
+
+def point_of(line: bytes, place: str) -> tuple[str, float, int]:
+    """Name, value and step in a line of metrics.jsonl. Raises UserError, naming the place, where it is damaged."""
+    try:
+        point = json.loads(line)
+        name, value, step = point["name"], point["value"], point["step"]
+        if isinstance(name, str) and isinstance(value, int | float) and isinstance(step, int):
+            return name, value, step
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise UserError(f"{place} is damaged ({line[:40].decode('utf-8', 'replace').strip()!r}): {WHOLE_COPY}")
 
 
 def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[np.float64]]:

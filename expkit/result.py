@@ -4,11 +4,9 @@ import shutil
 from functools import partial
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-
 from expkit.checkpoint import best_epoch
 from expkit.config import Config
-from expkit.model.weights import save_weights
+from expkit.model.weights import read_weights, save_weights, write_tensors
 from expkit.plots import draw_confusion, draw_losses, draw_schedule, draw_top_losses, read_traces
 from expkit.recorder import Recorder
 from expkit.run import Run
@@ -57,7 +55,7 @@ def result_of(config: Config, run: Run, recorder: Recorder, run_id: str | None, 
 def average_views(config: Config, folder: RunFolder, run: Run, recorder: Recorder) -> None:
     """Evaluate the weights that the objective chooses over augmented views of the validation images."""
     if config.objective["at"] == "best":
-        run.trainer.model.load_state_dict(load_file(folder.best_weights))
+        run.trainer.model.load_state_dict(read_weights(folder.best_weights, key=""))
     valid = run.feed.batches(run.recipe.phases[-1])[1]
     recorder.after_views(run.trainer, run.trainer.evaluate(valid, run.feed.augmented()))
 
@@ -70,7 +68,7 @@ def export_weights(config: Config, folder: RunFolder, run: Run) -> None:
         write_whole(own, partial(save_weights, run.trainer.model))
     body = run.feed.body_weights
     if body is not None:
-        whole = load_file(body) | load_file(own)
-        write_whole(folder.exported_weights, lambda path: save_file(whole, path))
+        whole = read_weights(body, key="") | read_weights(own, key="")
+        write_whole(folder.exported_weights, partial(write_tensors, whole))
     elif own != folder.exported_weights:
         write_whole(folder.exported_weights, lambda path: shutil.copyfile(own, path))

@@ -53,7 +53,7 @@ class RunFolder:
             path = folder_of(run)
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder: it has no config.yaml; give one below outputs/")
-        return cls(path.resolve(), read_json(path / "run.json")["experiment"])
+        return cls(path.resolve(), read_json(path / "run.json", "experiment", "started_in")["experiment"])
 
     def note(self, **facts: Any) -> None:
         """Add to what is known of the run; only the process that holds the run may."""
@@ -194,9 +194,22 @@ def finite(node: Any) -> Any:
     return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, empty where there is no file."""
-    if not path.exists():
-        return {}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+def read_json(path: Path, *needed: str) -> dict[str, Any]:
+    """The JSON object in a file, empty where there is no file.
+
+    Raises UserError where the file is damaged or lacks one of the `needed` keys.
+    """
+    text = path.read_bytes() if path.exists() else b"{}"
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        what = "no JSON object" if text.strip(b"\0 \n") else "empty"
+        anew = ", or remove it, and everything is sent to tracking anew" if path.name == "tracking.json" else ""
+        raise UserError(f"{path} is damaged ({what}): put a whole copy in its place{anew}")
+    lacking = [key for key in needed if key not in content]
+    if lacking:
+        there = f"lacks {lacking[0]!r}" if path.exists() else "is missing"
+        raise UserError(f"{path} {there}: put a whole copy in its place")
     return content

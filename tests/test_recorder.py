@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from expkit.config import BETTER
 from expkit.errors import UserError
 from expkit.recorder import Recorder, Smoothed, read_metrics
 from expkit.run_folder import RunFolder
@@ -111,3 +112,33 @@ def test_a_diverged_loss_says_where_and_with_which_rates(tmp_path):
         recorder.after_step(trainer, torch.tensor(loss))
     with pytest.raises(UserError, match=r"became inf at step 1, where the learning rates were 0\.01, 0\.01"):
         recorder.flush()
+
+
+DAMAGED = [
+    b"\0" * 60 + b"\n",
+    b"\n",
+    b'{"name": "valid_loss", "val\n',
+    b"[1]\n",
+    b'{"name": "valid_loss", "step": 2}\n',
+]
+
+
+@pytest.mark.parametrize("line", DAMAGED)
+def test_a_damaged_line_of_metrics_is_named_with_what_to_do(tmp_path, line):
+    folder = RunFolder(tmp_path, "toy")
+    good = b"".join(b'{"name": "%s", "value": 1.0, "step": 1, "timestamp": 5}\n' % name.encode() for name in BETTER)
+    folder.metrics.write_bytes(good + line + good)
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 6, is damaged .*put a whole copy of the file"):
+        read_metrics(folder, 1)
+
+
+def test_metrics_of_an_epoch_that_are_missing_are_named(tmp_path):
+    folder = RunFolder(tmp_path, "toy")
+    with pytest.raises(UserError, match=r"metrics\.jsonl has no valid_loss of epoch 1: put a whole copy"):
+        read_metrics(folder, 1)
+    points = [("valid_f1", 2), ("valid_loss", 1), ("valid_loss", 2)]
+    lines = [{"name": name, "value": 1.0, "step": step} for name, step in points]
+    folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_metrics(folder, 0)[0] == {"valid_f1": 2, "valid_loss": 2}
+    with pytest.raises(UserError, match=r"metrics\.jsonl has no valid_f1 of epoch 1: put a whole copy"):
+        read_metrics(folder, 2)

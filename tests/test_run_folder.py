@@ -63,28 +63,58 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         RunFolder.find(str(tmp_path))
 
 
-def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
+STATE = {"fingerprint": "0123", "epoch_steps": 4, "model": {}, "optimizer": {}, "state": {}}
+
+
+@pytest.fixture
+def last(tmp_path):
+    """A checkpoint of a run on data 0123, of 4 steps an epoch."""
+    path = tmp_path / "my run" / "checkpoints" / "last.pt"
+    path.parent.mkdir(parents=True)
+    torch.save(STATE | {"model": {"weight": torch.ones(1000)}}, path)
+    return path
+
+
+def test_a_checkpoint_that_holds_code_is_not_run(tmp_path, last):
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / "written"), "w"))
 
-    torch.save({"state": Evil()}, tmp_path / "last.pt")
-    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
-        load_checkpoint(tmp_path / "last.pt", "0")
+    torch.save({"state": Evil()}, last)
+    with pytest.raises(UserError, match="holds more than tensors"):
+        load_checkpoint(last, "0123", 4)
     assert not (tmp_path / "written").exists()
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / "last.pt").write_bytes(b"PK half")
-    with pytest.raises(UserError, match=r"last\.pt cannot be read as a checkpoint"):
-        load_checkpoint(tmp_path / "last.pt", "0")
+@pytest.mark.parametrize("damage", ["empty", "cut", "zeros", "hole", "text", "list", "state dict"])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(last, damage):
+    data = last.read_bytes()
+    hole = data.index(b"\x00\x00\x80\x3f" * 100) + 400
+    contents = {
+        "empty": b"",
+        "cut": data[: len(data) // 2],
+        "zeros": bytes(len(data)),
+        "hole": data[:hole] + bytes(512) + data[hole + 512 :],
+        "text": b"PK half",
+    }
+    if damage in contents:
+        last.write_bytes(contents[damage])
+    else:
+        torch.save([1] if damage == "list" else {"weight": torch.ones(3)}, last)
+    with pytest.raises(
+        UserError, match=r"last\.pt (is|holds) .*remove it, and  python -m expkit 'resume=.*my run'"
+    ) as e:
+        load_checkpoint(last, "0123", 4)
+    assert "\n" not in str(e.value)
 
 
-def test_a_checkpoint_of_other_data_is_refused(tmp_path):
-    torch.save({"fingerprint": "0123"}, tmp_path / "last.pt")
-    assert load_checkpoint(tmp_path / "last.pt", "0123") == {"fingerprint": "0123"}
-    with pytest.raises(UserError, match="the data changed since"):
-        load_checkpoint(tmp_path / "last.pt", "4567")
+def test_a_checkpoint_of_other_data_is_refused_unless_these_are_accepted(last):
+    assert load_checkpoint(last, "0123", 4)["fingerprint"] == "0123"
+    with pytest.raises(UserError, match=r"the data changed since .* 'resume=.*/my run' accept=data"):
+        load_checkpoint(last, "4567", 4)
+    assert load_checkpoint(last, "4567", 4, accept_data=True)["fingerprint"] == "0123"
+    with pytest.raises(UserError, match="an epoch had 4 steps and has 5 now"):
+        load_checkpoint(last, "4567", 5, accept_data=True)
 
 
 def test_weights_of_a_channels_last_model_are_saved(tmp_path):
@@ -103,3 +133,21 @@ def test_the_best_epoch_is_the_earliest_of_the_best():
 
 def test_an_epoch_that_is_no_number_is_never_the_best():
     assert best_epoch([{"valid_loss": float("nan")}, {"valid_loss": 0.5}], "valid_loss") == 2
+
+
+@pytest.mark.parametrize("content", ["", "\0\0\0\0", "{", '{"a": 1', "[1]", "\xff\xfe", '"text"', "null"])
+@pytest.mark.parametrize("name", ["run.json", "result.json", "tracking.json"])
+def test_a_damaged_file_of_a_run_is_named_with_what_to_do(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=rf"{name} is damaged \(.*\): put a whole copy") as error:
+        read_json(tmp_path / name)
+    assert ("sent to tracking anew" in str(error.value)) == (name == "tracking.json")
+
+
+def test_a_run_whose_facts_are_gone_is_named(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(UserError, match=r"run\.json is missing: put a whole copy"):
+        RunFolder.find(str(tmp_path))
+    (tmp_path / "run.json").write_text('{"experiment": "toy"}')
+    with pytest.raises(UserError, match=r"run\.json lacks 'started_in'"):
+        RunFolder.find(str(tmp_path))

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from safetensors.torch import save
-
 from expkit.augment import Transforms
 from expkit.data.file_memory import cache_folder
 from expkit.data.items import Images
@@ -19,6 +17,7 @@ from expkit.features.identity import Frozen, key_of, transform_identity
 from expkit.features.progress import counting
 from expkit.features.room import check_room, writing
 from expkit.features.rows import ROWS, STORED, TYPES, Features, RowWriter
+from expkit.model.weights import write_tensors
 
 WEIGHTS = "body.safetensors"
 
@@ -94,9 +93,9 @@ class FeatureCache:
     def fill_body(self, frozen: Frozen, folder: Path) -> dict[str, Any]:
         """Make the entry of a body."""
         model, device, autocast = frozen.build()
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name.startswith("body.")}
+        state = {name: tensor for name, tensor in model.state_dict().items() if name.startswith("body.")}
         with writing(self.entries.folder, sum(tensor.nbytes for tensor in state.values())):
-            (folder / WEIGHTS).write_bytes(save(state))  # `save_file` has an error of its own for a full disk
+            write_tensors(state, folder / WEIGHTS)
         body = self.ready[frozen] = Body(model, device, autocast)
         precision = next(name for name, dtype in TYPES.items() if dtype == body.dtype)
         return {

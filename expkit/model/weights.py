@@ -1,9 +1,8 @@
 """Weights of a classifier: read from a file without running code, fitted layer by layer, written as safetensors."""
 
 import logging
-import pickle
+import os
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,10 +15,13 @@ from expkit.errors import UserError, first_ten
 from expkit.model.classifier import Classifier
 from expkit.model.options import WeightsPart
 from expkit.model.weights_file import weights_file
+from expkit.torch_file import HoldsCode, Unreadable, load_torch
 
 log = logging.getLogger("expkit.model")
 
 Weights = Mapping[str, Tensor]
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Types that have values that are no numbers."""
 
 RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
     ((2, 2, 2, 2), False): "resnet18",
@@ -32,8 +34,27 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
-    """Write the whole state of `model` as safetensors (which want plain contiguous tensors, so channels_last goes)."""
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+    """Write the whole state of `model` as safetensors. Raises OSError where the disk is full or fails."""
+    write_tensors(model.state_dict(), path)
+
+
+def write_tensors(tensors: Weights, path: str | Path) -> None:
+    """Write tensors as safetensors, which want each contiguous (so channels_last goes) and in memory of its own.
+
+    Tied ones are written once for each of their names. Raises OSError where the disk is full or fails.
+    """
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        whole = tensor.detach().contiguous()
+        place = whole.untyped_storage().data_ptr()
+        apart[name] = whole.clone() if place in taken else whole
+        taken.add(place)
+    try:
+        save_file(apart, path)
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        raise (OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(str(error))) from error
 
 
 def load_weights(model: Classifier, weights: str, *, classifier: Sequence[str] = (), part: WeightsPart = "all") -> None:
@@ -45,49 +66,52 @@ def load_weights(model: Classifier, weights: str, *, classifier: Sequence[str] =
     fit_weights(model, found, source=weights, classifier=classifier, part=part)
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
+def read_weights(path: str | Path, key: str = "model.weights: ") -> dict[str, Tensor]:
     """The tensors of a .safetensors file or of a file of `torch.save` (.pt, .pth), on the CPU.
 
     A state dict kept under the key "state_dict" or "model" is found, and the prefix "module." of DataParallel removed.
-    Raises UserError if the file is missing, damaged, holds anything that could run code, or no state dict.
+    `key` begins messages; "" for weights that expkit wrote itself. Raises UserError if the file is missing, damaged,
+    holds anything that could run code, no state dict, or (with a key) values that are no numbers.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"model.weights: there is no file {path}")
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)
-    found = read_torch(path)
-    for key in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise UserError(f"model.weights: {path} holds no state dict; save one by torch.save(model.state_dict(), FILE)")
-    prefix = "module." if all(name.startswith("module.") for name in found) else ""
-    return {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+        raise UserError(f"{key}there is no file {path}")
+    found = read_safetensors(path, key) if path.suffix == ".safetensors" else read_torch(path, key)
+    nans = [name for name, tensor in found.items() if tensor.dtype in FLOATS and bool(tensor.isnan().any())]
+    if nans and key:
+        raise UserError(f"{key}{path} holds values that are no numbers (nan), first in {nans[0]}: give whole weights")
+    return found
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path, key: str) -> dict[str, Tensor]:
     """The tensors of a .safetensors file."""
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except SafetensorError as error:
-        raise UserError(f"model.weights: {path} is no readable safetensors file ({error})") from error
+    except Exception as error:  # a damaged file fails in any way it likes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{key}{path} is damaged or no safetensors file ({reason}); bring a whole copy") from error
     return tensors
 
 
-def read_torch(path: Path) -> object:
-    """What `torch.save` wrote, if it is made of tensors and plain containers only."""
+def read_torch(path: Path, key: str) -> dict[str, Tensor]:
+    """The state dict that `torch.save` wrote."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not zipfile.is_zipfile(path) and path.read_bytes()[:1] != pickle.PROTO:
-            raise UserError(f"model.weights: {path} is damaged or no file of torch.save") from error
+        found = load_torch(path)
+    except HoldsCode as error:
         raise UserError(
-            f"model.weights: {path} is refused because it holds more than tensors, and unpickling that could run code; "
+            f"{key}{path} is refused because it holds more than tensors, and unpickling that could run code; "
             "where you trust it, load it yourself and save its state_dict() by torch.save or as safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"model.weights: {path} is damaged or no file of torch.save") from error
+    except Unreadable as error:
+        raise UserError(f"{key}{path} {error}; bring a whole copy") from error
+    for name in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    tensors = found if isinstance(found, Mapping) else {}
+    if not tensors or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()):
+        raise UserError(f"{key}{path} holds no state dict; save one by torch.save(model.state_dict(), FILE)")
+    prefix = "module." if all(name.startswith("module.") for name in tensors) else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def fit_weights(

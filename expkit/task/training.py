@@ -54,14 +54,17 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
         trainer = run.trainer
         trainer.stop = stop
         if folder.last_checkpoint.exists():
-            trainer.load_state_dict(load_checkpoint(folder.last_checkpoint, run.data.fingerprint))
+            accept = bool(read_json(folder.facts).get("accept_data"))
+            steps = run.feed.epoch_steps
+            saved = load_checkpoint(folder.last_checkpoint, run.data.fingerprint, steps, accept_data=accept)
+            trainer.load_state_dict(saved)
             log.info("going on at step %d, epoch %d", trainer.state.step, trainer.state.epochs + 1)
-        folder.note(fingerprint=run.data.fingerprint)
+        folder.note(fingerprint=run.data.fingerprint, accept_data=False)
         earlier = trainer.state.seconds
         log.info(run.describe())
         recorder = Recorder(folder, run.epochs * run.feed.epoch_steps)
         best = Best(folder, recorder, config.objective["metric"], run.data)
-        checkpoints = Checkpoints(folder, recorder, run.data.fingerprint)
+        checkpoints = Checkpoints(folder, recorder, run.data.fingerprint, run.feed.epoch_steps)
         progress = ProgressBar(recorder, run.epochs, run.feed.epoch_steps)
         with closing(run.feed):
             with closing(progress), closing(recorder):

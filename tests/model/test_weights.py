@@ -1,6 +1,7 @@
 import logging
 import os
 import pickle
+import random
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from safetensors.torch import save_file
 
 from expkit.errors import UserError
 from expkit.model import resnet18, resnet34, timm, xresnet34
-from expkit.model.weights import load_weights, save_weights
+from expkit.model.weights import load_weights, read_weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,72 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, backbone, save):
     with pytest.raises(UserError, match="refused because it holds more than tensors"):
         resnet18(5, weights=str(tmp_path / "w.pth"))
     assert not (tmp_path / "witness").exists()
+
+
+def damaged(data: bytes, draw: random.Random) -> bytes:
+    """Bytes as bad disks and cut copies leave them."""
+    place = draw.randrange(len(data))
+    match draw.choice(["cut", "zeros", "bytes", "head"]):
+        case "cut":
+            return data[:place]
+        case "zeros":
+            return data[:place] + bytes(200) + data[place + 200 :]
+        case "head":
+            place = draw.randrange(min(len(data), 300))
+    return data[:place] + draw.randbytes(3) + data[place + 3 :]
+
+
+@pytest.mark.parametrize("name", ["w.pt", "old.pt", "w.safetensors"])
+def test_damage_of_any_kind_is_one_clear_error_or_none(tmp_path, name):
+    state, path, draw = {f"{index}.weight": torch.ones(8, 8) for index in range(4)}, tmp_path / name, random.Random(0)
+    if name == "w.safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=name == "w.pt")
+    whole, refusals = path.read_bytes(), []
+    for _ in range(300):
+        path.write_bytes(damaged(whole, draw))
+        try:
+            read_weights(path)
+        except UserError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 150
+    assert all(str(path) in refusal and "\n" not in refusal for refusal in refusals)
+
+
+def test_a_hole_in_a_file_of_torch_is_found(tmp_path):
+    torch.save({"weight": torch.ones(1000)}, tmp_path / "w.pt")
+    data = (tmp_path / "w.pt").read_bytes()
+    hole = data.index(b"\x00\x00\x80\x3f" * 100) + 400
+    (tmp_path / "w.pt").write_bytes(data[:hole] + bytes(512) + data[hole + 512 :])
+    with pytest.raises(UserError, match=r"w\.pt is damaged \(the checksum of .*data/0 is wrong"):
+        read_weights(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, name):
+    state = {"good": torch.full((2,), -torch.inf), "bad": torch.tensor([1.0, torch.nan])}
+    torch.save(state, tmp_path / name) if name == "w.pt" else save_file(state, tmp_path / name)
+    with pytest.raises(UserError, match=r"no numbers \(nan\), first in bad"):
+        read_weights(tmp_path / name)
+
+
+def test_tied_and_cut_out_tensors_are_written_and_read_back(tmp_path):
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+            self.other.weight = self.one.weight
+            whole = torch.arange(12.0).reshape(4, 3)
+            self.register_buffer("upper", whole[:2])
+            self.register_buffer("column", whole[:, 1])
+            self.register_buffer("none", torch.empty(0))
+
+    model = Tied()
+    save_weights(model, tmp_path / "w.safetensors")
+    found = read_weights(tmp_path / "w.safetensors")
+    assert found.keys() == model.state_dict().keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["w.pth", "w.pt", "w.safetensors"])
