@@ -1,34 +1,46 @@
 """Images listed in a CSV file with their labels."""
 
-import csv as csv_module
+import logging
 import os
-import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Len
+from annotated_types import Len, MinLen
 from numpy.typing import NDArray
 
 from expkit.check import Fraction, NotNegativeInt, checked, nearest
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import UNLABELLED, Data
+from expkit.data.label_doubts import doubt_of_flags, warn_of_labels
 from expkit.data.listing import check_folder
 from expkit.data.packed import Packed
 from expkit.data.split import SPLIT_WORDS, Split, split_of
+from expkit.data.table_file import setting
+from expkit.data.table_guess import USUAL
+from expkit.data.table_paths import Places, check_places, leads_out
+from expkit.data.table_reader import Table, read_table
 from expkit.errors import UserError, first_ten
+
+log = logging.getLogger("expkit.data")
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table: an image file with its label and split."""
+class Rows:
+    """The rows of a table, cell by cell of the columns that count."""
 
-    number: int
-    """As a spreadsheet counts: the header is row 1."""
     file: str
-    label: str
-    split: str
+    numbers: list[int]
+    """As a spreadsheet counts: the header is row 1."""
+    cells: list[str]
+    paths: list[str]
+    """Below the root, normalized; empty where the cell is."""
+    labels: list[str]
+    splits: list[Split | None]
+    """None where a cell names no split."""
+    words: list[str]
+    """The cells that name the split."""
 
 
 @checked
@@ -39,153 +51,181 @@ def csv(
     file_column: str = "file",
     label_column: str = "label",
     split_column: str | None = None,
-    separator: Annotated[str, Len(1, 1)] = ",",
+    columns: Annotated[Sequence[str], MinLen(2)] | None = None,
+    separator: Annotated[str, Len(1)] = ",",
+    encoding: str = "utf-8",
+    strip: str = "",
     suffix: str = "",
+    paths: Literal["exact", "loose"] = "exact",
+    class_names: Mapping[str | int | float, str] | None = None,
+    repeats: Literal["error", "train"] = "error",
     valid_pct: Fraction = 0.2,
     seed: NotNegativeInt = 0,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
-    """Read images listed in a CSV file (UTF-8, with or without byte-order mark); labels are text, so "001" stays so.
+    """Read images listed in a CSV file; labels are text, so "001" stays so, and so do "NA" and "null".
 
     Args:
         file: the CSV file; its first row names the columns.
-        root: folder that the paths in it start from; null is the folder of the CSV. No path may lead out of it.
+        root: folder that the paths in it start from; null is the folder of the CSV. No path may lead out of it,
+            links in it may.
         file_column: column with the path of the image.
         label_column: column with the label; only a test image may lack one.
-        split_column: column with train, valid (or val) or test; null if all rows are for training.
-        separator: the character between columns.
+        split_column: column with train, valid or test, in any case (also training, val, validation, dev, testing);
+            null if all rows are for training.
+        columns: names of the columns of a table whose first row is one of many, such as [file, label].
+        separator: what stands between columns: a character, or comma, semicolon, tab, pipe or space.
+        encoding: how the text is written: utf-8 (with or without byte-order mark), utf-16, cp1252 (Windows), ...
+        strip: cut from the start of each path, such as "/home/me/photos/".
         suffix: added to each path, such as ".jpg" where the table has bare names.
+        paths: `loose` finds files that differ from the paths in case, backslashes for slashes or Unicode form.
+        class_names: readable names for classes, by label; labels with the same name become one class.
+        repeats: `train` lets a file be listed several times, with the same label, to train on it as often.
         valid_pct: share of each class cut from the training rows for valid, where no row is for valid.
         seed: seed of that cut; it belongs to the data, so that runs with other seeds validate on the same images.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
 
     Raises UserError, naming the first ten rows and their number, for missing columns and files, paths out of the
-    root, a file listed twice, missing labels, labels that train lacks, and images that cannot be read.
+    root, a file listed twice, missing labels, labels that train lacks, and images that cannot be read; where the
+    whole table is written otherwise it names the keys that would read it. Warns of labels that look wrong.
     """
+    wanted = {"data.file_column": file_column, "data.label_column": label_column}
+    if split_column:
+        wanted["data.split_column"] = split_column
+    table = read_table(file, wanted, root=root, separator=separator, encoding=encoding, names=columns)
     root = root or os.path.dirname(file) or "."
     check_folder(root)
-    columns = [file_column, label_column, *([split_column] if split_column else [])]
-    rows = read_rows(file, separator, columns)
-    paths = [posixpath.normpath(row.file + suffix) if row.file else "" for row in rows]
-    check_rows(file, rows, paths, root)
-    splits = np.array([split_of(row.split) for row in rows], np.int8)
-    classes, labels = number_labels(file, rows, splits)
+    places = Places(root, strip, suffix, paths == "loose")
+    rows = rows_of(table, places, wanted, class_names or {})
+    check_places(file, places, rows.cells, rows.paths, rows.numbers)
+    copies = check_rows(rows, places, repeats)
+    doubt_split(table, split_column)
+    once = np.flatnonzero(copies)
+    splits = np.array(rows.splits, np.int8)[once]
+    classes, labels = number_labels(rows)
+    labels = labels[once]
+    doubt_labels(table, label_column, classes, labels[splits == Split.TRAIN])
     files = FileList(
         root=root,
-        names=Packed.from_names(map(os.fsencode, paths)),
+        names=Packed.from_names(os.fsencode(rows.paths[row]) for row in once.tolist()),
         labels=labels,
         splits=splits,
         classes=classes,
         source=file,
-        csv_rows=np.array([row.number for row in rows]),
+        csv_rows=np.array(rows.numbers)[once],
+        copies=copies[once] if copies.max() > 1 else None,
     )
     return checked_data(files, on_bad_image, valid_pct, seed)
 
 
-def read_rows(file: str, separator: str, columns: Sequence[str]) -> list[Row]:
-    """The rows of the table with the columns for file, label and, where asked for, split (else train)."""
-    table = read_table(file, separator)
-    try:
-        _, header = next(table, (0, []))
-        places = [place_of(column, header, file) for column in columns]
-        rows, short = [], []
-        for number, cells in table:
-            if len(cells) != len(header):
-                short.append(f"row {number}: {len(cells)} columns")
-                continue
-            values = [cells[place].strip() for place in places]
-            rows.append(Row(number, values[0], values[1], values[2] if len(values) > 2 else "train"))
-    except (csv_module.Error, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"data.file: {file} cannot be read as CSV in UTF-8: {error}") from None
-    if short:
-        where = first_ten(short)
-        raise UserError(f"{len(short)} rows of {file} have not the {len(header)} columns of its header:\n{where}")
-    if not rows:
-        raise UserError(f"{file} has no rows below its header")
-    return rows
+def rows_of(
+    table: Table, places: Places, wanted: Mapping[str, str], class_names: Mapping[str | int | float, str]
+) -> Rows:
+    """The rows with their paths, splits and labels as they are to be called."""
+    cells, labels = table.columns[wanted["data.file_column"]], table.columns[wanted["data.label_column"]]
+    if class_names:
+        names = {str(label): name for label, name in class_names.items()}
+        for label in sorted(names.keys() - set(labels)):
+            raise UserError(f"data.class_names has {label!r}, which is no label; {nearest(label, set(labels))}")
+        labels = [names.get(label, label) for label in labels]
+    words = table.columns[wanted["data.split_column"]] if "data.split_column" in wanted else ["train"] * len(cells)
+    splits = {word: split_of(word) for word in set(words)}
+    return Rows(
+        table.file, table.numbers, cells, places.paths_of(cells), labels, [splits[word] for word in words], words
+    )
 
 
-def read_table(file: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not blank, with their number."""
-    if not os.path.isfile(file):
-        raise UserError(f"data.file: {os.path.abspath(file)} does not exist or is no file")
-    with open(file, encoding="utf-8-sig", newline="") as handle:  # a byte-order mark would stick to the first column
-        yield from ((n, cells) for n, cells in enumerate(csv_module.reader(handle, delimiter=separator), 1) if cells)
+def check_rows(rows: Rows, places: Places, repeats: str) -> NDArray[np.int64]:
+    """How often each row trains: 0 for one that repeats an earlier one.
 
-
-def place_of(column: str, header: list[str], file: str) -> int:
-    """Where a column stands."""
-    names = [name.strip() for name in header]
-    if names.count(column) == 1:
-        return names.index(column)
-    if column in names:
-        raise UserError(f"{file} has the column {column!r} {names.count(column)} times")
-    raise UserError(f"{file} has no column {column!r}; {nearest(column, names)}")
-
-
-def check_rows(file: str, rows: list[Row], paths: list[str], root: str) -> None:
-    """Raise UserError for every mistake that can be seen without opening an image, in the order of the rows."""
+    Raises UserError for every mistake that can be seen without looking for a file, in the order of the rows.
+    """
     first: dict[str, int] = {}
-    fence = Fence(root)
-    lines = []
-    for row, path in zip(rows, paths, strict=True):
-        earlier = first.setdefault(path, row.number)
-        problem = problem_of_row(row) or problem_of_path(path, fence, earlier if earlier != row.number else None)
-        if problem:
-            lines.append(f"row {row.number}: {problem}")
-    if lines:
-        raise UserError(f"{len(lines)} rows of {file} are wrong:\n{first_ten(lines)}")
+    copies = np.ones(len(rows.paths), np.int64)
+    wrong: list[int] = []
+    repeated = 0
+    for row, (path, label, split) in enumerate(zip(rows.paths, rows.labels, rows.splits, strict=True)):
+        earlier = first.setdefault(path, row)
+        if not path or split is None or (not label and split != Split.TEST) or leads_out(path):
+            wrong.append(row)
+        elif earlier != row:
+            alike = split == rows.splits[earlier] == Split.TRAIN and label == rows.labels[earlier]
+            repeated += alike
+            if alike and repeats == "train":
+                copies[earlier] += 1
+                copies[row] = 0
+            else:
+                wrong.append(row)
+    if wrong:
+        lines = (f"row {rows.numbers[row]}: {problem_of(rows, row, first, places)}" for row in wrong)
+        hint = f"; if they repeat so that an image trains as often, write {setting('data.repeats', 'train')}"
+        raise UserError(
+            f"{len(wrong)} rows of {rows.file} are wrong{hint if repeated == len(wrong) else ''}:\n"
+            f"{first_ten(lines, len(wrong))}"
+        )
+    return copies
 
 
-def problem_of_row(row: Row) -> str | None:
-    """What a row lacks or misspells."""
-    if not row.file:
+def problem_of(rows: Rows, row: int, first: Mapping[str, int], places: Places) -> str:
+    """What is wrong with a row; `first` has the first row of each path."""
+    path, label, split, word = rows.paths[row], rows.labels[row], rows.splits[row], rows.words[row]
+    if not path:
         return "no file name"
-    if split_of(row.split) is None:
-        return f"split {row.split!r}, expected train, valid (or val) or test; {nearest(row.split, SPLIT_WORDS)}"
-    if not row.label and split_of(row.split) != Split.TEST:
-        return f"no label for {row.file}; only a test image may lack one"
-    return None
+    if split is None:
+        return f"split {word!r}, expected train, valid (or val) or test; {nearest(word, SPLIT_WORDS)}"
+    if not label and split != Split.TEST:
+        return f"no label for {path}; only a test image may lack one"
+    if leads_out(path):
+        return f"{path} leads out of the root {places.root}; paths in a CSV stay below it"
+    earlier = first[path]
+    where = f"first in row {rows.numbers[earlier]}"
+    if split != rows.splits[earlier]:
+        return f"{path} is listed again for {word} ({where} for {rows.words[earlier]}); a file has one part to play"
+    if label != rows.labels[earlier]:
+        return (
+            f"{path} is listed again with the label {label!r} ({where} with {rows.labels[earlier]!r}); keep one row: "
+            "several labels an image (multi-label) cannot be trained yet"
+        )
+    return f"{path} is listed again ({where})"
 
 
-def problem_of_path(path: str, fence: "Fence", earlier: int | None) -> str | None:
-    """What is wrong with where a row's file lies; `earlier` is a row before it with the same file."""
-    if not fence.holds(path):
-        return f"{path} leads out of the root {fence.root}; paths in a CSV stay below it"
-    return None if earlier is None else f"{path} is listed again (first in row {earlier})"
-
-
-class Fence:
-    """Tells whether a path stays below a root, also where links lead; asks about each directory once."""
-
-    def __init__(self, root: str) -> None:
-        self.root = root
-        self.real = os.path.join(os.path.realpath(root), "")
-        self.known: dict[str, bool] = {}
-
-    def holds(self, path: str) -> bool:
-        """Whether a normalized path is relative and neither it nor a link in it leads out of the root."""
-        if path.startswith(("/", "../")) or path == ".." or "\0" in path:
-            return False
-        folder = os.path.dirname(path)
-        if folder not in self.known:
-            self.known[folder] = self.leads_inside(folder)
-        full = os.path.join(self.root, path)
-        return self.known[folder] and (not os.path.islink(full) or self.leads_inside(path))
-
-    def leads_inside(self, path: str) -> bool:
-        """Whether the real path, all links followed, is below the real root."""
-        return os.path.join(os.path.realpath(os.path.join(self.root, path)), "").startswith(self.real)
-
-
-def number_labels(file: str, rows: list[Row], splits: NDArray[np.int8]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def number_labels(rows: Rows) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Class names, sorted, and the class index of each row; test rows may have no label."""
-    classes = sorted({row.label for row, split in zip(rows, splits, strict=True) if split == Split.TRAIN})
+    classes = sorted({label for label, split in zip(rows.labels, rows.splits, strict=True) if split == Split.TRAIN})
     place = {label: index for index, label in enumerate(classes)}
     if not classes:
-        raise UserError(f"{file} has no row for training")
-    unknown = [row for row in rows if row.label and row.label not in place]
+        raise UserError(f"{rows.file} has no row for training")
+    place.setdefault("", UNLABELLED)
+    unknown = [row for row, label in enumerate(rows.labels) if label not in place]
     if unknown:
-        lines = [f"row {row.number}: {row.label!r} ({row.split}); {nearest(row.label, classes)}" for row in unknown]
-        raise UserError(f"{len(unknown)} rows of {file} have a label that no training row has:\n{first_ten(lines)}")
-    return tuple(classes), np.array([place.get(row.label, UNLABELLED) for row in rows], np.int64)
+        lines = (
+            f"row {rows.numbers[row]}: {rows.labels[row]!r} ({rows.words[row]}); {nearest(rows.labels[row], classes)}"
+            for row in unknown
+        )
+        problem = f"{len(unknown)} rows of {rows.file} have a label that no training row has"
+        raise UserError(f"{problem}:\n{first_ten(lines, len(unknown))}")
+    return tuple(classes), np.array([place[label] for label in rows.labels], np.int64)
+
+
+def doubt_labels(table: Table, column: str, classes: Sequence[str], labels: NDArray[np.int64]) -> None:
+    """Warn of labels that look as if they were no plain classes."""
+    counts = np.bincount(labels, minlength=len(classes))
+    where = f"the column {column!r} of {table.file}"
+    one_hot = doubt_of_flags(table.header, table.sample, column)
+    if one_hot:
+        log.warning("%s: %s", where, one_hot)
+    warn_of_labels(classes, counts, where, "data.class_names={LABEL: NAME}")
+
+
+def doubt_split(table: Table, split_column: str | None) -> None:
+    """Warn of a column that tells train from test where none is asked for: all rows would train."""
+    if split_column:
+        return
+    usual = USUAL["data.split_column"].split()
+    for place, name in enumerate(table.header):
+        cells = {row[place] for row in table.sample}
+        if name.casefold() in usual and len(cells) > 1 and all(split_of(cell) is not None for cell in cells):
+            log.warning(
+                "%s has a column %r of %s, but all rows train or are cut for valid; write %s to go by it",
+                table.file, name, ", ".join(sorted(cells)), setting("data.split_column", name),
+            )  # fmt: skip

@@ -71,6 +71,8 @@ class FileList:
     """The row of each file in its CSV, to be named in messages."""
     notes: tuple[str, ...] = ()
     """How the list was made, for `Data.notes`."""
+    copies: NDArray[np.int64] | None = None
+    """How often each file trains in an epoch; None: once."""
 
     def where(self, index: int) -> str:
         """The file as messages name it."""
@@ -80,13 +82,21 @@ class FileList:
     def keep(self, kept: NDArray[np.int64]) -> "FileList":
         """The same list with only the files at `kept`."""
         rows = None if self.csv_rows is None else self.csv_rows[kept]
+        copies = None if self.copies is None else self.copies[kept]
         return replace(
-            self, names=self.names.take(kept), labels=self.labels[kept], splits=self.splits[kept], csv_rows=rows
+            self,
+            names=self.names.take(kept),
+            labels=self.labels[kept],
+            splits=self.splits[kept],
+            csv_rows=rows,
+            copies=copies,
         )
 
     def part(self, split: Split) -> ImageFiles:
         """The images of one split."""
         rows = np.flatnonzero(self.splits == split)
+        if split == Split.TRAIN and self.copies is not None:
+            rows = np.repeat(rows, self.copies[rows])
         return ImageFiles(self.root, self.names, rows, self.labels[rows])
 
 

@@ -61,7 +61,7 @@ HEAD = "file,label,split"
 BAD_TABLES = {
     "a missing column": (["fil,label,split", "img/0.jpg,a,train"], r"no column 'file'; did you mean 'fil'"),
     "no rows": ([HEAD], "no rows below its header"),
-    "an empty file": ([], "no column 'file'"),
+    "an empty file": ([], "is empty"),
     "a column twice": (["file,label,label,split"], "column 'label' 2 times"),
     "missing cells": ([HEAD, "img/0.jpg,a"], "1 rows .* not the 3 columns.*row 2: 2 columns"),
     "missing files": (
@@ -94,16 +94,16 @@ def test_bad_tables_are_refused(table, case):
         csv(file=table(*lines), split_column="split")
 
 
-def test_links_must_not_lead_out_of_the_root(table, tmp_path):
+def test_links_are_followed_as_in_trees(table, tmp_path, save):
     root = tmp_path / "img"
-    (root / "out.jpg").symlink_to(tmp_path / "labels.csv")
-    (root / "up").symlink_to(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (root / "out.jpg").symlink_to(save("elsewhere/a.jpg"))
+    (root / "there").symlink_to(tmp_path / "elsewhere")
     (root / "in.jpg").symlink_to(root / "3.jpg")
-    file = table("file,label", "0.jpg,a", "1.jpg,a", "in.jpg,a")
-    assert len(csv(file=file, root=str(root)).train) == 2
-    file = table("file,label", "0.jpg,a", "out.jpg,a", "up/img/1.jpg,a", "up/x.jpg,a")
-    with pytest.raises(UserError, match=r"(?s)2 rows .*row 3: out\.jpg leads out.*row 5: up/x\.jpg leads out"):
-        csv(file=file, root=str(root))
+    rows = ["0.jpg,a", "in.jpg,a", "out.jpg,a", "there/a.jpg,a"]
+    assert len(csv(file=table("file,label", *rows), root=str(root)).train) == 3
+    with pytest.raises(UserError, match=r"row 6: \.\./elsewhere/a\.jpg leads out of the root"):
+        csv(file=table("file,label", *rows, "../elsewhere/a.jpg,a"), root=str(root))
 
 
 def test_all_wrong_rows_are_counted_and_ten_are_named(table):
@@ -140,7 +140,7 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
     with pytest.raises(UserError, match=r"data\.file: .*gone\.csv does not exist"):
         csv(file=str(tmp_path / "gone.csv"))
     (tmp_path / "x.csv").write_bytes("file,label\ncaf\xe9.jpg,a\n".encode("latin-1"))
-    with pytest.raises(UserError, match=r"x\.csv cannot be read as CSV in UTF-8"):
+    with pytest.raises(UserError, match=r"x\.csv cannot be read as CSV in utf-8.*write data\.encoding=cp1252"):
         csv(file=str(tmp_path / "x.csv"))
 
 

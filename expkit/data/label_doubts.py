@@ -1,0 +1,183 @@
+"""What looks wrong with labels that are taken for plain classes: asked back in a warning, never mended by a guess.
+
+Warnings must be rare and right, so each rule below says what healthy data set it spares.
+"""
+
+import logging
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expkit.errors import first_ten
+
+log = logging.getLogger("expkit.data")
+
+MISSING = {"nan", "<na>", "#n/a", "-1"}
+"""Texts that stand for no label; `None`, `null` and `NA` are names that people give (no defect, Namibia)."""
+SINGLE = 0.5
+"""The share of images that are the only one of their class, above which a label looks like a name of the image."""
+FEW = 10
+"""Classes of which there may be that few images each, such as in a try-out."""
+NUMBERS = 20
+"""Distinct numbers from which a column looks like a quantity."""
+ONES = {"1", "1.0", "true"}
+FLAGS = ONES | {"0", "0.0", "-1", "false"}
+
+
+def warn_of_labels(classes: Sequence[str], counts: NDArray[np.integer], where: str, mend: str = "") -> None:
+    """Log a warning for each thing that looks wrong with classes that have `counts` images.
+
+    `where` is what the labels come from, as a message names it; `mend` a key that renames or merges classes.
+    """
+    for doubt in doubts(classes, counts, mend):
+        log.warning("%s: %s", where, doubt)
+
+
+def doubts(classes: Sequence[str], counts: NDArray[np.integer], mend: str) -> Iterable[str]:
+    """Each doubt as a sentence."""
+    yield from doubts_of_spelling(classes, counts, mend)
+    yield from doubts_of_missing(classes, counts)
+    several = [doubt_of_several(classes), doubt_of_singles(classes, counts), doubt_of_numbers(classes)]
+    yield from [doubt for doubt in several if doubt][:1]
+
+
+def doubts_of_spelling(classes: Sequence[str], counts: NDArray[np.integer], mend: str) -> Iterable[str]:
+    """Labels that differ in case, spaces, hyphens or the form of a number only, such as `cat` and `Cat`.
+
+    Single characters are spared: letters are classes of their own.
+    """
+    alike: dict[str, list[int]] = defaultdict(list)
+    for place, name in enumerate(classes):
+        if len(name) > 1 or name.isdecimal():
+            alike[essence(name)].append(place)
+    groups = [places for places in alike.values() if len(places) > 1]
+    if groups:
+        lines = (" and ".join(f"{classes[place]!r} ({counts[place]} images)" for place in places) for places in groups)
+        yield (
+            f"{len(groups)} classes seem to be spelt in several ways and train apart; spell them alike"
+            f"{mend and f', or merge them with {mend}'}:\n{first_ten(lines, len(groups))}"
+        )
+
+
+def essence(name: str) -> str:
+    """What stays of a label without case, spaces, hyphens and underscores, or the way in which a number is written."""
+    number = number_of(name)
+    if number is not None:
+        return f"{number:g}"
+    return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
+
+
+def number_of(name: str) -> float | None:
+    """A label as a number, None for text; 007 is a number in this."""
+    return float(name) if re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", name.strip()) else None
+
+
+def doubts_of_missing(classes: Sequence[str], counts: NDArray[np.integer]) -> Iterable[str]:
+    """Labels that stand for none: `nan`, or -1 among numbers that are not negative."""
+    negative = [name for name in classes if name.startswith("-")]
+    found = [place for place, name in enumerate(classes) if name.casefold() in MISSING]
+    for place in found:
+        if classes[place] == "-1" and (negative != ["-1"] or len(classes) < 3):
+            continue
+        yield (
+            f"{counts[place]} images have the label {classes[place]!r}, which trains as a class like any other; if it "
+            "means that there is none, leave them out"
+        )
+
+
+def doubt_of_several(classes: Sequence[str]) -> str | None:
+    """Labels that look like several: `cat scab` beside `cat` and `scab`.
+
+    Classes that share words, such as breeds, are spared: their words are no classes, or have their fixed place.
+    """
+    for sign, name in ((",", "commas"), (";", "semicolons"), ("|", "bars"), ("+", "plus signs"), ("&", "ampersands"),
+                       ("/", "slashes"), (" ", "spaces"), ("_", "underscores"), ("-", "hyphens")):  # fmt: skip
+        parts = {label: [part.strip() for part in label.split(sign) if part.strip()] for label in classes}
+        several = [label for label in classes if len(parts[label]) > 1]
+        if not several or not is_set_like(parts, several, strict=sign in "_-/"):
+            continue
+        words = {part for label in classes for part in parts[label]}
+        return (
+            f"{len(several)} of {len(classes)} classes look like several labels with {name} between "
+            f"({', '.join(map(repr, several[:3]))}), of {len(words)} in all; each combination trains as a class of its "
+            "own: several labels an image (multi-label) cannot be trained yet"
+        )
+    return None
+
+
+def is_set_like(parts: Mapping[str, list[str]], several: Sequence[str], strict: bool) -> bool:
+    """Whether labels are sets of words: of single labels that are there too, or of fewer words in changing places."""
+    singles = {words[0] for words in parts.values() if len(words) == 1}
+    composed = sum(set(parts[label]) <= singles for label in several)
+    if composed >= (max(2, len(several) / 2) if strict else max(1, len(several) / 2)):
+        return True
+    uses = Counter(word for words in parts.values() for word in set(words))
+    places = defaultdict(set)
+    for words in parts.values():
+        for place, word in enumerate(words):
+            places[word].add(place)
+    shared = sum(count > 1 for count in uses.values())
+    moving = any(len(found) > 1 for found in places.values())
+    if not strict:
+        return shared >= len(uses) / 2
+    return moving and shared >= 0.75 * len(uses) and len(uses) <= len(parts)
+
+
+def doubt_of_singles(classes: Sequence[str], counts: NDArray[np.integer]) -> str | None:
+    """Labels of which most have one image: identifiers or file names."""
+    images, singles = int(counts.sum()), int((counts == 1).sum())
+    if len(classes) < FEW or singles <= SINGLE * images:
+        return None
+    numbers = [number_of(name) for name in classes]
+    hint = "numbers with an order (regression) cannot be learnt yet" if all(n is not None for n in numbers) else ""
+    return (
+        f"{singles} of {images} training images are the only one of their class ({', '.join(classes[:3])}, ...); do "
+        f"the labels name the images? A class needs several{hint and f', and {hint}'}"
+    )
+
+
+def doubt_of_numbers(classes: Sequence[str]) -> str | None:
+    """Many numbers with gaps, or with fractions: a quantity.
+
+    Numbers that count 0, 1, 2, ... or 1, 2, 3, ... without large gaps, and codes such as 007, are spared.
+    """
+    numbers = [number_of(name) for name in classes]
+    values = sorted(number for number in numbers if number is not None)
+    if len(values) < len(classes) or len(values) < 3 or any(re.match(r"0\d", name) for name in classes):
+        return None
+    whole = all(value == int(value) for value in values)
+    counting = whole and values[0] in (0, 1) and values[-1] - values[0] < 1.5 * len(values)
+    if counting or (whole and len(values) < NUMBERS) or (not whole and len(values) < FEW):
+        return None
+    return (
+        f"the {len(values)} labels are numbers from {values[0]:g} to {values[-1]:g}, which train as classes without an "
+        "order; if they are a quantity: predicting one (regression) is not there yet"
+    )
+
+
+def doubt_of_flags(header: Sequence[str], sample: Sequence[Sequence[str]], label: str) -> str | None:
+    """A label column of 0 and 1 beside others of that kind, of which each row has exactly one 1: a one-hot table."""
+    flags = flag_columns(header, sample)
+    if label not in flags or len(flags) < 2:
+        return None
+    places = [place for place, name in enumerate(header) if name in flags]
+    if any(sum(row[place].strip().casefold() in ONES for place in places) != 1 for row in sample):
+        return None
+    return (
+        f"it is one of {len(flags)} columns of which each row has a single 1 (one-hot: {', '.join(flags[:10])}), so "
+        f"{label!r} trains against the rest; to tell all apart make one column of them, as with pandas: "
+        "table['label'] = table[COLUMNS].idxmax(axis=1)"
+    )
+
+
+def flag_columns(header: Sequence[str], sample: Sequence[Sequence[str]]) -> list[str]:
+    """The columns that hold nothing but 0 and 1 (or -1 and 1, true and false)."""
+    found = []
+    for place, name in enumerate(header):
+        cells = {row[place].strip().casefold() for row in sample if len(row) > place}
+        if cells and cells <= FLAGS:
+            found.append(name)
+    return found
