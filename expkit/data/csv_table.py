@@ -214,7 +214,7 @@ def doubt_labels(table: Table, column: str, classes: Sequence[str], labels: NDAr
     one_hot = doubt_of_flags(table.header, table.sample, column)
     if one_hot:
         log.warning("%s: %s", where, one_hot)
-    warn_of_labels(classes, counts, where, "data.class_names={LABEL: NAME}")
+    warn_of_labels(classes, counts, where, "data.class_names")
 
 
 def doubt_split(table: Table, split_column: str | None) -> None:

@@ -3,6 +3,7 @@
 Warnings must be rare and right, so each rule below says what healthy data set it spares.
 """
 
+import json
 import logging
 import re
 from collections import Counter, defaultdict
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from expkit.command import pasted
 from expkit.errors import first_ten
 
 log = logging.getLogger("expkit.data")
@@ -23,6 +25,12 @@ FEW = 10
 """Classes of which there may be that few images each, such as in a try-out."""
 NUMBERS = 20
 """Distinct numbers from which a column looks like a quantity."""
+LISTING = ",;|+&"
+"""Signs that lists are written with; the others stand in names, too."""
+SIGNS = {
+    ",": "commas", ";": "semicolons", "|": "bars", "+": "plus signs", "&": "ampersands", "/": "slashes", " ": "spaces",
+    "_": "underscores", "-": "hyphens",
+}  # fmt: skip
 ONES = {"1", "1.0", "true"}
 FLAGS = ONES | {"0", "0.0", "-1", "false"}
 
@@ -30,7 +38,7 @@ FLAGS = ONES | {"0", "0.0", "-1", "false"}
 def warn_of_labels(classes: Sequence[str], counts: NDArray[np.integer], where: str, mend: str = "") -> None:
     """Log a warning for each thing that looks wrong with classes that have `counts` images.
 
-    `where` is what the labels come from, as a message names it; `mend` a key that renames or merges classes.
+    `where` is what the labels come from, as a message names it; `mend` the key that renames and merges classes, if any.
     """
     for doubt in doubts(classes, counts, mend):
         log.warning("%s: %s", where, doubt)
@@ -58,8 +66,20 @@ def doubts_of_spelling(classes: Sequence[str], counts: NDArray[np.integer], mend
         lines = (" and ".join(f"{classes[place]!r} ({counts[place]} images)" for place in places) for places in groups)
         yield (
             f"{len(groups)} classes seem to be spelt in several ways and train apart; spell them alike"
-            f"{mend and f', or merge them with {mend}'}:\n{first_ten(lines, len(groups))}"
+            f"{mend and f', or merge them with {merging(classes, counts, groups, mend)}'}:\n"
+            f"{first_ten(lines, len(groups))}"
         )
+
+
+def merging(classes: Sequence[str], counts: NDArray[np.integer], groups: Sequence[Sequence[int]], key: str) -> str:
+    """The setting that gives all spellings the commonest one's name; the key alone where Hydra could not read it."""
+    pairs = []
+    for places in groups[:10]:
+        common = max(places, key=lambda place: counts[place])
+        pairs += [(classes[place], classes[common]) for place in places if place != common]
+    if len(groups) > 10 or any(not re.fullmatch(r"[A-Za-z][\w .-]*|\d+(\.\d+)?", rare, re.ASCII) for rare, _ in pairs):
+        return key
+    return pasted(f"{key}={{{', '.join(f'{rare}: {json.dumps(common)}' for rare, common in pairs)}}}")
 
 
 def essence(name: str) -> str:
@@ -93,37 +113,29 @@ def doubt_of_several(classes: Sequence[str]) -> str | None:
 
     Classes that share words, such as breeds, are spared: their words are no classes, or have their fixed place.
     """
-    for sign, name in ((",", "commas"), (";", "semicolons"), ("|", "bars"), ("+", "plus signs"), ("&", "ampersands"),
-                       ("/", "slashes"), (" ", "spaces"), ("_", "underscores"), ("-", "hyphens")):  # fmt: skip
+    for sign, name in SIGNS.items():
         parts = {label: [part.strip() for part in label.split(sign) if part.strip()] for label in classes}
         several = [label for label in classes if len(parts[label]) > 1]
-        if not several or not is_set_like(parts, several, strict=sign in "_-/"):
-            continue
-        words = {part for label in classes for part in parts[label]}
-        return (
-            f"{len(several)} of {len(classes)} classes look like several labels with {name} between "
-            f"({', '.join(map(repr, several[:3]))}), of {len(words)} in all; each combination trains as a class of its "
-            "own: several labels an image (multi-label) cannot be trained yet"
-        )
+        if several and is_set_like(parts, several, sign):
+            return (
+                f"{len(several)} of {len(classes)} classes look like several labels with {name} between "
+                f"({', '.join(map(repr, several[:3]))}), so that each combination trains as a class of its own; "
+                "several labels an image (multi-label) cannot be trained yet"
+            )
     return None
 
 
-def is_set_like(parts: Mapping[str, list[str]], several: Sequence[str], strict: bool) -> bool:
-    """Whether labels are sets of words: of single labels that are there too, or of fewer words in changing places."""
-    singles = {words[0] for words in parts.values() if len(words) == 1}
-    composed = sum(set(parts[label]) <= singles for label in several)
-    if composed >= (max(2, len(several) / 2) if strict else max(1, len(several) / 2)):
-        return True
+def is_set_like(parts: Mapping[str, list[str]], several: Sequence[str], sign: str) -> bool:
+    """Whether labels are sets of words: of classes that are there too, or of fewer words in changing places."""
     uses = Counter(word for words in parts.values() for word in set(words))
-    places = defaultdict(set)
-    for words in parts.values():
-        for place, word in enumerate(words):
-            places[word].add(place)
+    if sign in LISTING:
+        return sum(any(uses[word] > 1 for word in parts[label]) for label in several) >= len(several) / 2
+    alone = {words[0] for words in parts.values() if len(words) == 1}
+    if sum(set(parts[label]) <= alone for label in several) >= max(1 if sign == " " else 2, len(several) / 2):
+        return True
+    places = {(word, place) for words in parts.values() for place, word in enumerate(words)}
     shared = sum(count > 1 for count in uses.values())
-    moving = any(len(found) > 1 for found in places.values())
-    if not strict:
-        return shared >= len(uses) / 2
-    return moving and shared >= 0.75 * len(uses) and len(uses) <= len(parts)
+    return len(places) > len(uses) <= len(parts) and shared >= 0.75 * len(uses)
 
 
 def doubt_of_singles(classes: Sequence[str], counts: NDArray[np.integer]) -> str | None:

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from expkit.data import UNLABELLED, csv
@@ -147,3 +149,82 @@ def test_a_file_that_is_no_table_is_named(tmp_path):
 def test_the_separator_is_one_character():
     with pytest.raises(UserError, match="separator must be"):
         csv(file="x.csv", separator=", ")
+
+
+def test_split_words_in_any_case_and_spelling(table):
+    words = ["Train", "TRAINING", "validation", "Val", "dev", "Test", "testing"]
+    lines = [f"img/{number}.jpg,a,{word}" for number, word in enumerate(words)]
+    data = csv(file=table(HEAD, *lines), split_column="split")
+    assert (len(data.train), len(data.valid), len(data.test)) == (2, 3, 2)
+
+
+def test_a_split_column_that_is_not_named_is_told(table, caplog):
+    lines = [f"img/{number}.jpg,a,{'test' if number > 7 else 'train'}" for number in range(10)]
+    assert csv(file=table(HEAD, *lines)).test is None
+    assert "a column 'split' of test, train, but all rows train" in caplog.text
+    assert "write data.split_column=split" in caplog.text
+    caplog.clear()
+    assert csv(file=table(HEAD, *lines), split_column="split").test
+    assert csv(file=table("file,label,set", *(f"img/{number}.jpg,a,{number}" for number in range(9))))
+    assert not caplog.records
+
+
+def test_rows_repeat_with_a_key_only(table):
+    lines = [f"img/{number}.jpg,{'a' if number < 5 else 'b'}" for number in range(10)]
+    lines += [lines[7]] * 3 + [lines[8]] * 3 + [lines[9]] * 3
+    file = table("file,label", *lines)
+    with pytest.raises(UserError, match=r"9 rows .*if they repeat so that .* write data\.repeats=train"):
+        csv(file=file)
+    data = csv(file=file, repeats="train", valid_pct=0.4)
+    train, valid = [[part.name(index) for index in range(len(part))] for part in (data.train, data.valid)]
+    assert set(train).isdisjoint(valid)
+    assert len(valid) == len(set(valid)) == 4
+    copies = {name: train.count(name) for name in train}
+    assert copies == {name: 4 if name in ("img/7.jpg", "img/8.jpg", "img/9.jpg") else 1 for name in copies}
+    other = csv(file=table("file,label", *lines[:-1]), repeats="train", valid_pct=0.4)
+    assert other.fingerprint != data.fingerprint or len(other.train) == len(data.train)
+
+
+def test_a_file_has_one_label_and_one_part_to_play(table):
+    rows = ["img/0.jpg,a,train", "img/1.jpg,b,train", "img/2.jpg,a,valid"]
+    for row, message in (
+        ("img/0.jpg,b,train", r"listed again with the label 'b' \(first in row 2 with 'a'\).*multi-label"),
+        ("img/0.jpg,a,valid", r"listed again for valid \(first in row 2 for train\)"),
+        ("img/2.jpg,a,valid", r"listed again \(first in row 4\)"),
+    ):
+        with pytest.raises(UserError, match=f"row 5: .*{message}"):
+            csv(file=table(HEAD, *rows, row), split_column="split", repeats="train")
+
+
+def test_class_names_are_given_by_label_and_may_merge(table):
+    labels = ["0", "1", "1.5", "2", "0", "1", "1.5", "2", "0", "2"]
+    file = table("file,label", *(f"img/{number}.jpg,{label}" for number, label in enumerate(labels)))
+    data = csv(file=file, class_names={0: "bird", 1: "cat", 1.5: "cat", "2": "dog"})
+    assert data.classes == ("bird", "cat", "dog")
+    with pytest.raises(UserError, match=r"data\.class_names has '7', which is no label"):
+        csv(file=file, class_names={7: "cow"})
+
+
+def test_names_that_pandas_takes_for_missing_are_labels(table):
+    labels = ["NA", "null", "None", "n/a", "NULL"] * 2
+    data = csv(file=table("file,label", *(f"img/{number}.jpg,{label}" for number, label in enumerate(labels))))
+    assert set(data.classes) == set(labels)
+
+
+def test_doubtful_labels_are_told_by_column(table, caplog):
+    labels = ["cat", "Cat", "cat scab", "scab", "nan"] * 2
+    file = table("file,label", *(f"img/{number}.jpg,{label}" for number, label in enumerate(labels)))
+    csv(file=file)
+    assert f"the column 'label' of {file}: 1 classes seem to be spelt" in caplog.text
+    assert "or merge them with 'data.class_names={cat: \"Cat\"}'" in caplog.text
+    assert "label 'nan'" in caplog.text
+    assert "multi-label" in caplog.text
+
+
+def test_many_rows_with_unknown_labels_are_told_at_once(tmp_path):
+    rows = [f"{number}.jpg,class_{number:06d},{'train' if number % 2 else 'valid'}" for number in range(60_000)]
+    (tmp_path / "many.csv").write_text("\n".join([HEAD, *rows]))
+    began = time.perf_counter()
+    with pytest.raises(UserError):
+        csv(file=str(tmp_path / "many.csv"), split_column="split")
+    assert time.perf_counter() - began < 5
