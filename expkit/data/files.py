@@ -178,7 +178,8 @@ def check_classes(files: FileList) -> None:
 def fingerprint_of(files: FileList, facts: FileFacts) -> str:
     """The fingerprint of what training and validation read: contents, labels and splits; not how files are called."""
     read = np.flatnonzero(files.splits != Split.TEST)
-    return fingerprint(files.classes, [facts.hashes[read], files.labels[read], files.splits[read]])
+    copies = () if files.copies is None else (files.copies[read],)
+    return fingerprint(files.classes, [facts.hashes[read], files.labels[read], files.splits[read], *copies])
 
 
 def fingerprint(classes: Iterable[str], parts: Iterable[bytes | NDArray[np.generic]]) -> str:
