@@ -13,16 +13,55 @@ from expkit.errors import UserError, first_ten
 
 def check_labels(labels: NDArray[Any], count: int, key: str) -> NDArray[Any]:
     """One label an image, whole numbers or text; raises UserError, naming `key`, for anything else."""
+    if np.ma.is_masked(labels):
+        raise UserError(f"{key} has masked labels; leave out those images")
     if labels.shape != (count,):
         shape = " x ".join(map(str, labels.shape)) or "of a single value"
-        raise UserError(f"{key} has shape {shape}, expected {count}: one label an image")
-    if labels.dtype == object and all(isinstance(label, str) for label in labels):
-        labels = labels.astype(str)
+        raise UserError(f"{key} has shape {shape}, expected {count}: one label an image{hint_of_shape(labels, count)}")
+    if labels.dtype == object:
+        check_objects(labels, key)
+        labels = np.array(labels.tolist())
     if labels.dtype.kind == "b":
         labels = labels.astype(int)
     if labels.dtype.kind not in "iuU":
-        raise UserError(f"{key} holds {labels.dtype} values, expected whole numbers or text")
+        raise UserError(f"{key} holds {labels.dtype} values, expected whole numbers or text{hint_of_type(labels)}")
     return labels
+
+
+def check_objects(labels: NDArray[Any], key: str) -> None:
+    """Raise UserError, naming rows, unless all labels are text, or all are numbers."""
+    whole = all(isinstance(label, int | np.integer) for label in labels)
+    wrong = [] if whole else [row for row, label in enumerate(labels.tolist()) if not isinstance(label, str)]
+    if wrong:
+        lines = (f"row {row}: {labels[row]!r}" for row in wrong)
+        raise UserError(f"{key} has {len(wrong)} labels that are no text:\n{first_ten(lines, len(wrong))}")
+
+
+def hint_of_shape(labels: NDArray[Any], count: int) -> str:
+    """What a table of labels may be, and what to do about it."""
+    if labels.shape == (count, 1):
+        return "; give labels[:, 0]"
+    if labels.ndim != 2 or len(labels) != count or labels.dtype.kind not in "biuf":
+        return ""
+    if not np.isin(labels, (0, 1)).all():
+        return "; if these are scores of the classes give labels.argmax(axis=1)"
+    if (labels.sum(axis=1) == 1).all():
+        return "; this looks one-hot: give labels.argmax(axis=1)"
+    return "; several labels an image (multi-label) cannot be trained yet"
+
+
+def hint_of_type(labels: NDArray[Any]) -> str:
+    """What to do about labels that are neither whole numbers nor text."""
+    if labels.dtype.kind == "S":
+        return "; give labels.astype(str)"
+    if labels.dtype.kind != "f":
+        return ""
+    missing = np.flatnonzero(~np.isfinite(labels))
+    if len(missing):
+        return f"; {len(missing)} are no number, such as row {missing[0]}: leave out those images"
+    if (labels == np.rint(labels)).all():
+        return "; if they number classes give labels.astype(int)"
+    return "; predicting a quantity (regression) is not there yet"
 
 
 def class_list(

@@ -16,6 +16,7 @@ from expkit.data.array_labels import check_labels, class_list, encode
 from expkit.data.array_source import IMAGE_NAMES, LABEL_NAMES, load_source, pick
 from expkit.data.files import fingerprint
 from expkit.data.items import UNLABELLED, Data
+from expkit.data.label_doubts import warn_of_labels
 from expkit.data.pixels import Layout, blocks, to_uint8
 from expkit.data.split import Split, cut_note, cut_valid
 
@@ -102,6 +103,8 @@ def array(
         if split == Split.TRAIN or part.images is not None or part.labels is not None
     }
     names, values = class_list(parts[Split.TRAIN].labels, classes, arrays.get("target_names"))
+    if classes is None:
+        warn_of_labels(names, np.unique(parts[Split.TRAIN].labels, return_counts=True)[1], "data.labels")
     return array_data({split: part.images(values) for split, part in parts.items()}, names, valid_pct, seed)
 
 

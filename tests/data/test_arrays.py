@@ -124,6 +124,15 @@ MISTAKES = {
     "lengths": ({"labels": LABELS[:5]}, r"data\.labels has shape 5, expected 20: one label an image"),
     "label shape": ({"labels": LABELS[:, None]}, r"data\.labels has shape 20 x 1"),
     "label type": ({"labels": LABELS / 2}, r"data\.labels holds float64 values"),
+    "one-hot labels": ({"labels": np.eye(2)[LABELS]}, r"20 x 2, .*one-hot: give labels\.argmax\(axis=1\)"),
+    "several labels": ({"labels": np.ones((20, 3), bool)}, "multi-label.* cannot be trained yet"),
+    "a column of labels": ({"labels": LABELS[:, None]}, r"give labels\[:, 0\]"),
+    "whole floats": ({"labels": LABELS + 1.0}, r"data\.labels holds float64 values.* give labels\.astype\(int\)"),
+    "a quantity": ({"labels": LABELS / 3}, "regression"),
+    "missing numbers": ({"labels": np.where(LABELS, np.nan, 1)}, "10 are no number, such as row 10"),
+    "missing texts": ({"labels": np.array(["a", None] * 10, object)}, "10 labels that are no text:.*row 1: None"),
+    "bytes": ({"labels": np.array([b"a", b"b"] * 10)}, r"labels\.astype\(str\)"),
+    "black images": ({"images": PIXELS > 128}, r"no value above 1 .* all is black; .* set data\.white=1"),
     "shape": ({"images": PIXELS[0]}, r"data\.images has shape 6 x 8 x 3, expected N x height x width"),
     "no file": ({"images": "gone.npy"}, r"data\.images: .*gone\.npy does not exist"),
     "no array": ({"images": "x"}, r"data\.images: 'x' is no \.npy file and .* no data\.source"),
@@ -145,6 +154,19 @@ def test_mistakes_are_named(case):
     given, message = MISTAKES[case]
     with pytest.raises(UserError, match=f"(?s){message}"):
         array(**{"images": PIXELS, "labels": LABELS, **given})
+
+
+def test_doubtful_labels_are_told(caplog):
+    array(images=noise(40, 4, 4), layout="HW", labels=["cat", "Cat", "dog", "nan"] * 10)
+    assert "data.labels: 1 classes seem to be spelt in several ways" in caplog.text
+    assert "the label 'nan'" in caplog.text
+    caplog.clear()
+    array(images=noise(40, 4, 4), layout="HW", labels=np.arange(40) % 20 * 7 + 18)
+    assert "the 20 labels are numbers from 18 to 151" in caplog.text
+    caplog.clear()
+    array(images=noise(40, 4, 4), layout="HW", labels=np.arange(40) % 20)
+    array(images=noise(40, 4, 4), layout="HW", labels=np.array([1, 0] * 20, object))
+    assert not caplog.records
 
 
 def test_a_misspelt_name_gets_the_nearest(tmp_path):
