@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expkit import interrupt
 from expkit.composed import experiment, explain, plain
 from expkit.config import ROOT
+from expkit.edited import heed_edits
 from expkit.errors import UserError
 from expkit.project import project_of
 from expkit.run import build
@@ -108,7 +109,12 @@ def run_task(composed: DictConfig) -> object:
 
 
 def resume(run: str, others: list[str]) -> None:
-    """Go on with an interrupted run, in its folder and with its config; of a sweep, send what is not tracked yet."""
+    """Go on with an interrupted run, in its folder and with its config; of a sweep, send what is not tracked yet.
+
+    Of `others`, `accept=data` takes the data as they are now, and `resume.allow=[KEY,...]` names changes of
+    config.yaml that are meant.
+    """
+    allowed, others = allowance(others)
     accept_data = "accept=data" in others
     if left := [argument for argument in others if argument != "accept=data"]:
         raise UserError(f"resume={run} goes on with the config of that run, so leave {left[0]!r} out")
@@ -118,12 +124,28 @@ def resume(run: str, others: list[str]) -> None:
         send_rest(sweep)
         return
     folder = RunFolder.find(run)
-    if accept_data:
-        with folder.held():
+    with folder.held():
+        edits = heed_edits(folder, allowed)
+        if accept_data:
             folder.note(accept_data=True)
+    for line in edits:
+        print(f"going on with a change: {line}")
     go_back(folder.path)
     config = plain(OmegaConf.load(folder.config))
     build(config.task, config, folder)
+
+
+def allowance(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What `resume.allow=[KEY,...]` names among arguments, and the other arguments."""
+    allowed: list[str] = []
+    others = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") == "resume.allow":
+            allowed += [name.strip(" '\"") for name in value.strip("[]").split(",") if name.strip()]
+        else:
+            others.append(argument)
+    return allowed, others
 
 
 def go_back(folder: Path) -> None:

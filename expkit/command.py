@@ -1,6 +1,7 @@
 """Commands as a person pastes them: every word that expkit prints for a shell is quoted here."""
 
 import shlex
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -21,6 +22,11 @@ def quoted(word: str) -> str:
 def command(*words: object) -> str:
     """The command line of expkit with these arguments: `command(f"resume={path}")`."""
     return pasted("python", "-m", "expkit", *words)
+
+
+def shown(path: Path) -> Path:
+    """A path as a person types it: from the working directory where it lies below."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def override(key: str, text: str) -> str:

@@ -35,8 +35,9 @@ class RunFolder:
         """
         folder = cls(path, experiment)
         refuse_run(path)
-        write_json(folder.facts, start_facts(path, experiment, overrides) | facts)
         text = OmegaConf.to_yaml(OmegaConf.create(relocatable(config)))
+        began_with = OmegaConf.to_container(OmegaConf.create(text))  # config.yaml may be edited, this is not
+        write_json(folder.facts, start_facts(path, experiment, overrides) | {"config": began_with} | facts)
         write_whole(folder.config, lambda partial: partial.write_text(text, encoding="utf-8"))
         return folder
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
-from expkit.command import command
+from expkit.command import command, shown
 from expkit.composed import plain
 from expkit.config import GROUPS, Config
 from expkit.run import build
@@ -23,7 +23,6 @@ from expkit.sweep.line import short
 from expkit.sweep.pictures import draw_pictures
 from expkit.sweep.study import FAILED, STOPPED, WORKER, best_so_far, count, is_lost, standing, value_of
 from expkit.sweep.trial import OVERRIDES, WEIGHTS
-from expkit.task.training import shown
 from expkit.tracking import Tracker
 from expkit.tracking.grid import MLFLOW_RUN_NOTE, markdown
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import interrupt
 from expkit.check import checked, nearest
-from expkit.command import command
+from expkit.command import command, shown
 from expkit.config import Config
 from expkit.errors import UserError
 from expkit.lr_finder import check_lr_find
 from expkit.run import assemble, plan
 from expkit.run_folder import RunFolder, read_json
-from expkit.task.training import logging_to, shown, tracking
+from expkit.task.training import logging_to, tracking
 
 if TYPE_CHECKING:
     from expkit.feed import Kept

@@ -5,12 +5,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from expkit import interrupt
 from expkit.check import checked
-from expkit.command import command
+from expkit.command import command, shown
 from expkit.config import Config
 from expkit.errors import UserError
 from expkit.lr_finder import check_lr_find
@@ -19,7 +18,7 @@ from expkit.run_folder import RunFolder, read_json
 from expkit.tracking import Tracker
 
 if TYPE_CHECKING:
-    from expkit.trainer.loop import Loader, Observer
+    from expkit.trainer.loop import Loader, Observer, Trainer
 
 log = logging.getLogger("expkit")
 
@@ -57,7 +56,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
             accept = bool(read_json(folder.facts).get("accept_data"))
             steps = run.feed.epoch_steps
             saved = load_checkpoint(folder.last_checkpoint, run.data.fingerprint, steps, accept_data=accept)
-            trainer.load_state_dict(saved)
+            restore(trainer, saved, folder)
             log.info("going on at step %d, epoch %d", trainer.state.step, trainer.state.epochs + 1)
         folder.note(fingerprint=run.data.fingerprint, accept_data=False)
         earlier = trainer.state.seconds
@@ -75,6 +74,20 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
                         average_views(config, folder, run, recorder)
             with stop.heeded():
                 write_result(config, folder, run, recorder, tracker.run_id(), earlier + time.monotonic() - began)
+
+
+def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> None:
+    """Go on from what a checkpoint holds. Raises UserError where it was saved with another model or optimizer."""
+    try:
+        trainer.load_state_dict(saved)
+    except (RuntimeError, KeyError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+        edited = read_json(folder.facts).get("edited", [])
+        told = f"; since the run began, {'; '.join(edited)}" if edited else ""
+        raise UserError(
+            f"{folder.last_checkpoint} does not fit the model and optimizer of {folder.config.name} ({reason}){told}: "
+            "bring the config back as it was, or begin a new run"
+        ) from error
 
 
 def fit_phases(run: Run, folder: RunFolder, observers: "Sequence[Observer]") -> None:
@@ -147,11 +160,6 @@ def report(folder: RunFolder, hint: str | None) -> None:
         *([f"  compare  {hint}"] if hint else []),
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
-
-
-def shown(path: Path) -> Path:
-    """A path as a person types it: from the working directory where it lies below."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 @contextmanager
