@@ -1,7 +1,6 @@
 """The command line: `python -m expkit +experiment=digits`."""
 
 import os
-import shutil
 import sys
 import traceback
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from expkit.composed import experiment, explain, plain
 from expkit.config import ROOT
 from expkit.edited import heed_edits
 from expkit.errors import UserError
+from expkit.grid_again import job_again
+from expkit.guard import clear
 from expkit.project import project_of
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
@@ -92,19 +93,25 @@ def run_task(composed: DictConfig) -> object:
     """Run the task of one composed config in the folder that Hydra has made for it."""
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
+    place = place_in_grid(hydra_config)
+    grid = folder / place["parent"] if place else None
+    only_begun = {"config.yaml", "run.json", str(hydra_config.output_subdir)}
     try:
         if hydra_config.mode == RunMode.RUN and hydra_config.sweeper.get("params"):
             raise UserError(
                 "hydra.sweeper.params are for a sweep, and one run would ignore them: add -m, or leave +sweeps out"
             )
         config = plain(composed)
-        overrides = hydra_config.overrides.task
-        run = RunFolder.create(folder, experiment(), asdict(config), overrides, **place_in_grid(hydra_config))
+        overrides = list(hydra_config.overrides.task)
+        if place and (folder / "config.yaml").exists():
+            run = job_again(RunFolder(folder, experiment()), config, overrides)
+        else:
+            run = RunFolder.create(folder, experiment(), asdict(config), overrides, **place)
     except UserError:
-        forget(folder)
+        clear(folder, only_begun, grid)
         raise
     done = build(config.task, config, run)
-    forget(folder)
+    clear(folder, only_begun, grid)
     return done
 
 
@@ -151,15 +158,6 @@ def allowance(arguments: list[str]) -> tuple[list[str], list[str]]:
 def go_back(folder: Path) -> None:
     """Change to the directory that the run's relative paths lead from."""
     os.chdir(project_of(folder, read_json(folder / "run.json")))
-
-
-def forget(folder: Path) -> None:
-    """Remove the folder of a run that was refused, or of a task that only prints, and folders left empty by that."""
-    names = {entry.name for entry in folder.iterdir()}
-    if names <= {".hydra", "config.yaml", "run.json"}:
-        shutil.rmtree(folder)
-        if not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
 
 
 def list_experiments() -> str:

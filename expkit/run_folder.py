@@ -17,6 +17,12 @@ from expkit.command import command
 from expkit.errors import UserError
 from expkit.project import place_of, relocatable
 
+RUN_FILES = (
+    *("checkpoints", "config.yaml", "end.json", "expkit.log", "metrics.jsonl", "plots", "predictions.parquet"),
+    *("result.json", "run.json", "traces.bin", "traces.parquet", "tracking.json"),
+)
+"""What a run writes in its folder."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -36,8 +42,8 @@ class RunFolder:
         folder = cls(path, experiment)
         refuse_run(path)
         text = OmegaConf.to_yaml(OmegaConf.create(relocatable(config)))
-        began_with = OmegaConf.to_container(OmegaConf.create(text))  # config.yaml may be edited, this is not
-        write_json(folder.facts, start_facts(path, experiment, overrides) | {"config": began_with} | facts)
+        began_with = {"config": kept_values(config)}  # config.yaml may be edited, this is not
+        write_json(folder.facts, start_facts(path, experiment, overrides) | began_with | facts)
         write_whole(folder.config, lambda partial: partial.write_text(text, encoding="utf-8"))
         return folder
 
@@ -143,6 +149,13 @@ class RunFolder:
             lock.release()
 
 
+def kept_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as config.yaml gives it back."""
+    values = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(relocatable(config)))))
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
 def start_facts(path: Path, experiment: str, overrides: Sequence[str]) -> dict[str, Any]:
     """What is known of every run as it starts in the folder `path`; `started` in milliseconds since 1970."""
     return {
@@ -154,10 +167,25 @@ def start_facts(path: Path, experiment: str, overrides: Sequence[str]) -> dict[s
 
 
 def refuse_run(path: Path) -> None:
-    """Raise UserError where a folder holds a run already."""
-    if (path / "config.yaml").exists():
+    """Raise UserError where a folder holds a run already, or what a run would write over."""
+    if (path / "config.yaml").exists() and is_record(path):
         go_on = command(f"resume={path}")
         raise UserError(f"{path} holds a run already: go on with  {go_on}  or choose another hydra.run.dir")
+    refuse_others(path, RUN_FILES, "hydra.run.dir")
+
+
+def refuse_others(path: Path, names: Sequence[str], key: str) -> None:
+    """Raise UserError where a folder that is no run's holds files that would be written over; `key` names it."""
+    if not is_record(path) and (found := [name for name in names if (path / name).exists()]):
+        raise UserError(f"{path} holds {found[0]}, which would be written over: choose another {key}")
+
+
+def is_record(path: Path) -> bool:
+    """Whether a folder is that of a run, a grid or a study, by its run.json."""
+    try:
+        return "experiment" in read_json(path / "run.json")
+    except UserError:
+        return False
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from expkit.composed import experiment
 from expkit.config import check_node
 from expkit.errors import UserError
+from expkit.grid_again import asked, hold
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json, write_whole
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
@@ -41,6 +42,7 @@ class TrackGrid(Callback):
         if not str(config.hydra.sweeper._target_).startswith(OWN):
             with ending_the_grid():
                 self.grid = make_grid(config)
+                hold(self.grid.path)
                 self.tracker = build(read_json(self.grid.facts)["tracking"], self.grid)
                 self.tracker.start()
 
@@ -48,12 +50,13 @@ class TrackGrid(Callback):
         """Write the table and close the grid's run."""
         if self.grid is None:
             return
+        self.grid.note(ended=int(time.time() * 1000))  # the same command begins a new grid from now on
         if not any(map(is_tracked, nested_in(self.grid.path))):
             self.tracker.forget()
             return
         with ending_the_grid():
             tags = summarize(self.grid, config.objective.mode)
-            self.tracker.finish("FINISHED", tags=tags)
+            self.tracker.finish(status_of(self.grid), tags=tags)
 
 
 @contextmanager
@@ -73,6 +76,7 @@ def make_grid(config: DictConfig) -> RunFolder:
     tracking = {str(key): value for key, value in node.items()}
     check_node("tracking", tracking)
     path, overrides = Path(config.hydra.sweep.dir), list(config.hydra.overrides.task)
+    there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
     told = [one for one in overrides if not one.startswith(("+experiment=", "data.root="))]
     return make_parent(
         path,
@@ -80,8 +84,9 @@ def make_grid(config: DictConfig) -> RunFolder:
         kind="grid",
         name=" ".join(told) or path.name,
         tracking=tracking,
-        overrides=overrides,
         params=by_key(told),
+        found=read_json(path / "run.json").get("found", there),
+        **asked(config),
     )
 
 
@@ -120,9 +125,16 @@ def summarize(grid: RunFolder, mode: str) -> dict[str, str]:
     found = [read_json(job / "result.json").get("objective") for job in jobs]
     if name := next((objective["name"] for objective in found if objective), None):
         rows.sort(key=lambda row: rank(row.get(name), mode))
-        point = {"name": f"best_{name}", "value": rows[0][name], "step": 0, "timestamp": int(time.time() * 1000)}
-        write_whole(grid.metrics, lambda partial: partial.write_text(json.dumps(point) + "\n", encoding="utf-8"))
+        if (best := rows[0].get(name)) is not None:  # a loss that is no number is none in result.json
+            point = {"name": f"best_{name}", "value": best, "step": 0, "timestamp": int(time.time() * 1000)}
+            write_whole(grid.metrics, lambda partial: partial.write_text(json.dumps(point) + "\n", encoding="utf-8"))
     return {MLFLOW_RUN_NOTE: markdown(columns, rows)}
+
+
+def status_of(grid: RunFolder) -> str:
+    """How a grid ended: FAILED where no job of it came to its end."""
+    ends = [(end_of(job) or {}).get("status") for job in nested_in(grid.path)]
+    return "FINISHED" if "FINISHED" in ends else "FAILED"
 
 
 def rank(value: float | None, mode: str) -> float:
@@ -152,5 +164,6 @@ def markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
 
 def cell(value: object) -> str:
     """A value in a table of markdown."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    told = "" if value is None else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else told.replace("|", "\\|")
     return f"{text}&emsp;"
