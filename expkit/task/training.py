@@ -16,6 +16,7 @@ from expkit.lr_finder import check_lr_find
 from expkit.run import Run, assemble, build, schedules_of
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking import Tracker
+from expkit.tracking.nested import parent_of
 
 if TYPE_CHECKING:
     from expkit.trainer.loop import Loader, Observer, Trainer
@@ -129,8 +130,16 @@ def stopping(folder: RunFolder) -> Iterator[interrupt.StopRequest]:
 
 def interrupted(stop: interrupt.StopRequest, folder: RunFolder, where: str) -> interrupt.Interrupted:
     """What tells that the run in `folder` stopped, and how it goes on."""
-    go_on = command(f"resume={shown(folder.path)}")
-    return interrupt.Interrupted(stop.signal, f"{where}; go on with  {go_on}")
+    go_on = f"go on with  {command(f'resume={shown(folder.path)}')}"
+    if in_grid(folder):
+        go_on = f"run the same command again to go on with the grid, or {go_on}"
+    return interrupt.Interrupted(stop.signal, f"{where}; {go_on}")
+
+
+def in_grid(folder: RunFolder) -> bool:
+    """Whether a run is a job of a grid."""
+    parent = parent_of(folder.path)
+    return parent is not None and read_json(parent / "run.json").get("kind") == "grid"
 
 
 def search(run: Run, phase: str, train: "Loader", folder: RunFolder, rates: Sequence[float]) -> float:
