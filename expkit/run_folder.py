@@ -60,7 +60,10 @@ class RunFolder:
             path = folder_of(run)
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder: it has no config.yaml; give one below outputs/")
-        return cls(path.resolve(), read_json(path / "run.json", "experiment", "started_in")["experiment"])
+        facts = read_json(path / "run.json", "experiment")
+        if "place" not in facts:  # which leads to the project as well
+            read_json(path / "run.json", "started_in")
+        return cls(path.resolve(), facts["experiment"])
 
     def note(self, **facts: Any) -> None:
         """Add to what is known of the run; only the process that holds the run may."""
