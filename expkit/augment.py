@@ -5,6 +5,7 @@ The amounts are those of fastai's `aug_transforms` [1]: most images are turned, 
 [1] https://docs.fast.ai/vision.augment.html#aug_transforms
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,10 +40,18 @@ class Transforms:
     """Whether `train` differs from `valid`."""
     size: int
     """Pixels on a side."""
+    train_side: int | None = None
+    """Pixels that no side of an image may fall below where it is decoded smaller for `train`; None: all it has."""
+    valid_side: int | None = None
+    """Likewise for `valid`, wherever that is applied: in validation, for frozen features and where it is served."""
 
     def fixed(self) -> "Transforms":
         """The same with training images as in validation."""
-        return replace(self, train=partial(regardless, self.valid), random=False)
+        return replace(self, train=partial(regardless, self.valid), random=False, train_side=self.valid_side)
+
+    def side(self, train: bool) -> int | None:
+        """The pixels that no side may fall below for training or validation: what `Images.read` is to be asked for."""
+        return self.train_side if train else self.valid_side
 
 
 def regardless(transform: "Callable[[Image.Image], Tensor]", image: Image.Image, seed: int) -> "Tensor":
@@ -150,4 +159,7 @@ def joined(size: int, resize: Resize, amounts: "Amounts | None" = None) -> Trans
 
     valid = partial(fitted, size=size, resize=resize)
     train = valid if amounts is None else partial(augmented, size=size, resize=resize, amounts=amounts)
-    return Transforms(train, valid, random=amounts is not None, size=size)
+    zoom = 1.0 if amounts is None else amounts.zoom
+    return Transforms(
+        train, valid, random=amounts is not None, size=size, train_side=math.ceil(size * zoom), valid_side=size
+    )

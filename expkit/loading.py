@@ -204,7 +204,7 @@ class Transformed(Dataset[Packed]):
     def item(self, key: Key) -> Tensor:
         """One image, transformed for training or validation."""
         epoch, index = key
-        image = self.images.read(index, self.transforms.size)
+        image = self.images.read(index, self.transforms.side(self.train))
         if self.train:
             return self.transforms.train(image, seed_of(self.seed, "augment", epoch, index))
         return self.transforms.valid(image)
@@ -278,7 +278,7 @@ def make_loader(
     if is_fixed(images, transforms, drawn) and len(images) * transforms.size**2 * 3 <= MEMORY:
         pixels = torch.empty((len(images), transforms.size, transforms.size, 3), dtype=torch.uint8)
         for index in range(len(images)):
-            pixels[index] = transforms.valid(images.read(index))
+            pixels[index] = transforms.valid(images.read(index, transforms.valid_side))
         return TensorLoader(pixels, torch.tensor(images.labels), batch_size=batch_size, seed=seed, train=train)
     workers = auto_workers(images, transforms, drawn, pin_memory) if num_workers == "auto" else num_workers
     return ImageLoader(

@@ -1,6 +1,7 @@
 """What a finished run comes to: result.json, the exported weights, the traces' last pieces and the plots."""
 
 import shutil
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,7 @@ def result_of(config: Config, run: Run, recorder: Recorder, run_id: str | None, 
         "device": str(trainer.device),
         "fingerprint": run.data.fingerprint,
         "classes": list(run.data.classes),
+        "reading": asdict(run.data.reading),
     }
     return result
 

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from expkit.data.files import fingerprint
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.label_doubts import warn_of_labels
 from expkit.data.pixels import Layout, blocks, to_uint8
+from expkit.data.reading import Reading
 from expkit.data.split import Split, cut_note, cut_valid
 
 
@@ -105,7 +106,8 @@ def array(
     names, values = class_list(parts[Split.TRAIN].labels, classes, arrays.get("target_names"))
     if classes is None:
         warn_of_labels(names, np.unique(parts[Split.TRAIN].labels, return_counts=True)[1], "data.labels")
-    return array_data({split: part.images(values) for split, part in parts.items()}, names, valid_pct, seed)
+    data = array_data({split: part.images(values) for split, part in parts.items()}, names, valid_pct, seed)
+    return replace(data, reading=Reading(arrays=white))
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ import numpy as np
 from annotated_types import Len, MinLen
 from numpy.typing import NDArray
 
-from expkit.check import Fraction, NotNegativeInt, checked, nearest
+from expkit.check import Fraction, NotNegativeInt, Positive, checked, nearest
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.label_doubts import doubt_of_flags, warn_of_labels
 from expkit.data.listing import check_folder
 from expkit.data.packed import Packed
+from expkit.data.reading import Alpha, Reading
 from expkit.data.split import SPLIT_WORDS, Split, split_of
 from expkit.data.table_file import setting
 from expkit.data.table_guess import USUAL
@@ -62,6 +63,8 @@ def csv(
     valid_pct: Fraction = 0.2,
     seed: NotNegativeInt = 0,
     on_bad_image: OnBadImage = "error",
+    alpha: Alpha = "white",
+    white: Positive | None = None,
 ) -> Data:
     """Read images listed in a CSV file; labels are text, so "001" stays so, and so do "NA" and "null".
 
@@ -84,6 +87,9 @@ def csv(
         valid_pct: share of each class cut from the training rows for valid, where no row is for valid.
         seed: seed of that cut; it belongs to the data, so that runs with other seeds validate on the same images.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
+        alpha: what lies behind transparent pixels, white or black; `ignore` takes their colours as they are.
+        white: the value of white in files of more than 8 bits, such as 4095 for 12 bits in files of 16, or of darker
+            ones; null is the most that the bits of a file hold, and refuses float and 32-bit pixels.
 
     Raises UserError, naming the first ten rows and their number, for missing columns and files, paths out of the
     root, a file listed twice, missing labels, labels that train lacks, and images that cannot be read; where the
@@ -114,6 +120,7 @@ def csv(
         source=file,
         csv_rows=np.array(rows.numbers)[once],
         copies=copies[once] if copies.max() > 1 else None,
+        reading=Reading(alpha, white),
     )
     return checked_data(files, on_bad_image, valid_pct, seed)
 

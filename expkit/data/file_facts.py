@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from expkit.data.decode import reason_of
 from expkit.data.file_memory import DOUBTFUL, HASH, Memory, memory_of, remember, remembered
 from expkit.data.packed import Packed, below, shown
+from expkit.data.reading import DEFAULT, Reading
 from expkit.data.verify import problem_of
 from expkit.errors import UserError
 
@@ -70,19 +71,22 @@ def sizes_and_times(root: str, names: Packed, rows: NDArray[np.int64]) -> tuple[
     return sizes, mtimes
 
 
-def facts_of(root: str, names: Packed, rows: NDArray[np.int64] | None = None, *, images: bool) -> FileFacts:
+def facts_of(
+    root: str, names: Packed, rows: NDArray[np.int64] | None = None, *, images: bool, reading: Reading = DEFAULT
+) -> FileFacts:
     """What the files at `rows` of `names` hold now (None: all), opening those alone that are not known as they are.
 
-    With `images`, each that is not known to be a whole image is decoded, and `problems` says what is wrong with others.
+    With `images`, each that is not known to be a whole image is decoded as `reading` says, and `problems` says what is
+    wrong with others.
     Raises UserError, without `images`, for a file that cannot be read.
     """
     rows = np.arange(len(names)) if rows is None else rows
     looked = time.time()
     sizes, mtimes = sizes_and_times(root, names, rows)
-    place = memory_of(root)
+    place = memory_of(root, reading)
     memory = remembered(place).ordered(names)
     same = (memory.sizes[rows] == sizes) & (memory.mtimes[rows] == mtimes)
-    known = Known(memory.hashes[rows], memory.whole[rows])
+    known = Known(memory.hashes[rows], memory.whole[rows], reading)
     todo = np.flatnonzero(~(same & known.whole) if images else ~same)
     settled = np.where(mtimes <= int((looked - SETTLED) * 1e9), mtimes, DOUBTFUL)
     problems: dict[int, str] = {}
@@ -108,6 +112,7 @@ class Known:
 
     hashes: NDArray[np.uint8]
     whole: NDArray[np.bool_]
+    reading: Reading
 
     def look(self, path: bytes, index: int, images: bool) -> str | None:
         """Look at a file, and say what is wrong with it; an image known to be whole is decoded if its hash is new."""
@@ -115,7 +120,7 @@ class Known:
         try:
             digest, content = read(path)
             good = good and digest == before
-            why = problem_of(path, content) if images and not good else None
+            why = problem_of(path, content, self.reading) if images and not good else None
         except OSError as error:
             digest, why = bytes(HASH), missing(path) if isinstance(error, FileNotFoundError) else reason_of(error)
         self.hashes[index] = np.frombuffer(digest, np.uint8)

@@ -12,6 +12,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from expkit.data.packed import Packed
+from expkit.data.reading import DEFAULT, Reading
 from expkit.data.verify import RULES
 from expkit.errors import UserError
 from expkit.run_folder import write_whole
@@ -74,9 +75,10 @@ class Memory:
         return made
 
 
-def memory_of(root: str) -> Path:
-    """Where the facts of files below a root are kept."""
-    name = blake2b(os.fsencode(os.path.realpath(root)), digest_size=16).hexdigest()
+def memory_of(root: str, reading: Reading = DEFAULT) -> Path:
+    """Where the facts of files below a root are kept; those that are read in another way than usual may not fit it."""
+    how = b"" if reading == DEFAULT else b"\0" + repr(reading).encode()
+    name = blake2b(os.fsencode(os.path.realpath(root)) + how, digest_size=16).hexdigest()
     return cache_folder() / "files" / f"{name}.npz"
 
 

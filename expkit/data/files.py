@@ -15,6 +15,7 @@ from expkit.data.file_facts import FileFacts, facts_of
 from expkit.data.items import Data
 from expkit.data.links import note_of_links
 from expkit.data.packed import Packed, below, shown
+from expkit.data.reading import DEFAULT, Reading
 from expkit.data.split import Split, cut_note, cut_valid
 from expkit.errors import UserError, first_ten
 
@@ -34,6 +35,7 @@ class ImageFiles:
     """Which of `names` these images are."""
     labels: NDArray[np.int64]
     """One class index for each of `rows`."""
+    reading: Reading = DEFAULT
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,11 +50,11 @@ class ImageFiles:
 
     def read(self, index: int, size: int | None = None) -> Image.Image:
         """Decode the image, RGB and upright; raises UserError, naming the file, if it is damaged."""
-        return read_image(self.path(index), size)
+        return read_image(self.path(index), size, self.reading)
 
     def subset(self, indices: NDArray[np.int64]) -> "ImageFiles":
         """The images at `indices`, in that order; the names are shared, not copied."""
-        return ImageFiles(self.root, self.names, self.rows[indices], self.labels[indices])
+        return replace(self, rows=self.rows[indices], labels=self.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class FileList:
     """How the list was made, for `Data.notes`."""
     copies: NDArray[np.int64] | None = None
     """How often each file trains in an epoch; None: once."""
+    reading: Reading = DEFAULT
+    """What is white in the files, and what lies behind transparent pixels."""
 
     def where(self, index: int) -> str:
         """The file as messages name it."""
@@ -97,7 +101,7 @@ class FileList:
         rows = np.flatnonzero(self.splits == split)
         if split == Split.TRAIN and self.copies is not None:
             rows = np.repeat(rows, self.copies[rows])
-        return ImageFiles(self.root, self.names, rows, self.labels[rows])
+        return ImageFiles(self.root, self.names, rows, self.labels[rows], self.reading)
 
 
 def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | None, seed: int) -> Data:
@@ -108,7 +112,7 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
     Raises UserError, naming files, if one cannot be read (with `on_bad_image="skip"`: one listed for valid or test),
     if a class has no training image, or if there is nothing to validate on.
     """
-    facts = facts_of(files.root, files.names, images=True)
+    facts = facts_of(files.root, files.names, images=True, reading=files.reading)
     if facts.problems:
         files, facts = without_bad(files, facts, on_bad_image)
     if valid_pct is not None and not (files.splits == Split.VALID).any():
@@ -123,6 +127,7 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         classes=files.classes,
         fingerprint=fingerprint_of(files, facts),
         notes=(*files.notes, *note_of_links(files.root, files.names)),
+        reading=files.reading,
     )
 
 
@@ -179,7 +184,13 @@ def fingerprint_of(files: FileList, facts: FileFacts) -> str:
     """The fingerprint of what training and validation read: contents, labels and splits; not how files are called."""
     read = np.flatnonzero(files.splits != Split.TEST)
     copies = () if files.copies is None else (files.copies[read],)
-    return fingerprint(files.classes, [facts.hashes[read], files.labels[read], files.splits[read], *copies])
+    parts = [facts.hashes[read], files.labels[read], files.splits[read], *copies, *unusual(files.reading)]
+    return fingerprint(files.classes, parts)
+
+
+def unusual(reading: Reading) -> list[bytes]:
+    """What a fingerprint holds of the way that pixels are read, where it is not the usual one."""
+    return [] if reading == DEFAULT else [repr(reading).encode()]
 
 
 def fingerprint(classes: Iterable[str], parts: Iterable[bytes | NDArray[np.generic]]) -> str:

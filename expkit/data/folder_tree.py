@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from expkit.check import Count, Fraction, NotNegativeInt, checked, nearest
+from expkit.check import Count, Fraction, NotNegativeInt, Positive, checked, nearest
 from expkit.data.class_folders import ClassFolders, class_folders, class_of, without_empty
 from expkit.data.doubts import check_classes
 from expkit.data.file_names import LabelPattern
@@ -21,6 +21,7 @@ from expkit.data.left_out import Listed, notes_of_left_out
 from expkit.data.links import Links
 from expkit.data.listing import Found, check_folder, scan
 from expkit.data.packed import Packed, shown
+from expkit.data.reading import Alpha, Reading
 from expkit.data.split import Split
 from expkit.errors import DataError, UserError, first_ten
 
@@ -50,6 +51,8 @@ def folders(
     label_pattern: str | None = None,
     class_names: Mapping[str, str] | None = None,
     on_bad_image: OnBadImage = "error",
+    alpha: Alpha = "white",
+    white: Positive | None = None,
 ) -> Data:
     """Read a tree of image files: `train/<class>/...` and `valid/<class>/...`, or one tree `<class>/...`.
 
@@ -67,6 +70,9 @@ def folders(
             the class, or whose named groups are the classes (see `LabelPattern`).
         class_names: readable names for classes, by the name of the folder or the text of the label.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
+        alpha: what lies behind transparent pixels, white or black; `ignore` takes their colours as they are.
+        white: the value of white in files of more than 8 bits, such as 4095 for 12 bits in files of 16, or of darker
+            ones; null is the most that the bits of a file hold, and refuses float and 32-bit pixels.
 
     Raises UserError for a missing or empty folder, one that is probably not the root or holds no classes, a class that
     only valid has, and images that cannot be read: one message with the first ten names and their number.
@@ -92,6 +98,7 @@ def folders(
         classes=readable(classes, class_names or {}),
         source=root,
         notes=(*layout.notes, *notes, *notes_of_left_out(root, listed)),
+        reading=Reading(alpha, white),
     )
     return checked_data(files, on_bad_image, valid_pct, seed)
 

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from expkit.data.reading import DEFAULT, Reading
+
 UNLABELLED = -1
 
 
@@ -44,6 +46,8 @@ class Data:
     """Sixteen hex digits that change when an image, a label or a split does."""
     notes: tuple[str, ...] = ()
     """How the source was read, a line each: what was assumed and what was left out. Each run begins with them."""
+    reading: Reading = DEFAULT
+    """How the pixels of a file, or of an array, become RGB: the same wherever the model is served."""
 
     @property
     def summary(self) -> str:

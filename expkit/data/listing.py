@@ -1,22 +1,17 @@
 """The image files below a folder: hidden ones left out, sorted, about as fast as the bare directory walk."""
 
-import itertools
 import os
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
+from expkit.data.formats import READ, spellings
 from expkit.data.links import Links
 from expkit.data.packed import NUL
 from expkit.errors import UserError
 
-SUFFIXES = ".jpg .jpeg .jpe .jfif .png .gif .bmp .tif .tiff .webp .ppm .pgm .pbm .pnm .avif .jp2"
-SPELLINGS = frozenset(
-    "".join(letters).encode()
-    for suffix in SUFFIXES.split()
-    for letters in itertools.product(*((letter, letter.upper()) for letter in suffix))
-)
-"""Every mix of upper and lower case, so that one look-up decides about a name."""
+SPELLINGS = spellings(READ.split())
+"""So that one look-up decides about a name."""
 
 
 ARCHIVES = frozenset((b".zip", b".tar", b".gz", b".tgz", b".bz2", b".xz", b".7z", b".rar"))

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
-from expkit.data.decode import check_pixels, decode, reason_of
+from expkit.data.decode import RULE, check_pixels, decode, reason_of
+from expkit.data.reading import DEFAULT, Reading
 
-RULES = 2
+RULES = 100 * RULE + 2
 """Raised when the checks below change, so that what older ones passed is looked at again."""
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
@@ -31,7 +32,7 @@ FILLER = bytes(np.random.default_rng(0).integers(0, 255, 4096, np.uint8))
 """Coded pixels of nothing in particular."""
 
 
-def problem_of(path: bytes, content: bytes | None) -> str | None:
+def problem_of(path: bytes, content: bytes | None, reading: Reading = DEFAULT) -> str | None:
     """What is wrong with an image file of this content, None for a good one; `content` None: too large to be held."""
     if content is not None and not content:
         return "is empty (zero bytes)"
@@ -40,7 +41,7 @@ def problem_of(path: bytes, content: bytes | None) -> str | None:
     try:
         if content is not None and content.startswith(JPEG):
             return jpeg_problem(content)
-        decode(path if content is None else io.BytesIO(content), size=1)
+        decode(path if content is None else io.BytesIO(content), 1, reading)
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         return reason_of(error)
     return png_problem(content) if content is not None and content.startswith(PNG) else None
@@ -157,8 +158,8 @@ def zeros_shown(content: bytes, body: int, shown: NDArray[np.uint8]) -> bool:
 
 def pixels(content: bytes) -> NDArray[np.uint8]:
     """A JPEG at the smallest scale, a pixel for each of its blocks, as they lie in the file."""
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        check_pixels(image)
+    with JpegImageFile(io.BytesIO(content)) as image:
         image.draft(None, (1, 1))
+        check_pixels(image)
         image.load()
         return np.asarray(image)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from expkit.augment import Transforms
+from expkit.data.decode import RULE
 from expkit.data.file_memory import cache_folder
 from expkit.data.items import Images
 from expkit.features.contents import contents_of
@@ -154,7 +155,7 @@ class FeatureCache:
         room for all views.
         """
         info = self.body(frozen)
-        contents = contents_of(images, transforms.size)
+        contents = contents_of(images, None)
         sources = [Source(images, transforms, view if transforms.random else None, seed, contents) for view in views]
         keys = [key_of(frozen.features_identity, contents.key, view_identity(source)) for source in sources]
         jobs = {
@@ -187,7 +188,8 @@ class FeatureCache:
 
 def view_identity(source: Source) -> list[Any]:
     """What a view depends on, besides the images."""
-    transforms = source.transforms
-    if source.view is None:
-        return [transform_identity(transforms.valid)]
-    return [transform_identity(transforms.train, 0, 1, 2), source.view, source.seed]
+    transforms, train = source.transforms, source.view is not None
+    read = {"rule": RULE, "side": transforms.side(train), "reading": repr(getattr(source.images, "reading", None))}
+    if not train:
+        return [transform_identity(transforms.valid), read]
+    return [transform_identity(transforms.train, 0, 1, 2), source.view, source.seed, read]

@@ -40,8 +40,11 @@ class Contents(Protocol):
         ...
 
 
-def contents_of(images: Images, size: int) -> Contents:
-    """A look at images that will be read at `size` pixels. Raises UserError for a file that cannot be read."""
+def contents_of(images: Images, size: int | None) -> Contents:
+    """A look at images; what is neither file nor array is read at `size` pixels (None: all it has).
+
+    Raises UserError for a file that cannot be read.
+    """
     if isinstance(images, ImageFiles):
         return FileContents(images, hashes_of(images))
     digest = blake2b(digest_size=HASH)
@@ -58,7 +61,7 @@ def array_parts(images: ArrayImages) -> Iterator[bytes | memoryview]:
         yield np.ascontiguousarray(images.base[images.rows[start : start + step]]).data
 
 
-def pixel_parts(images: Images, size: int) -> Iterator[bytes]:
+def pixel_parts(images: Images, size: int | None) -> Iterator[bytes]:
     """All that makes up the pixels of images that nothing but reading tells about."""
     yield f"images {len(images)} {size}".encode()
 

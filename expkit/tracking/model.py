@@ -1,9 +1,11 @@
 """Logs the model of a finished run to MLflow, servable and without pickles."""
 
 import json
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import mlflow
 from mlflow.models import ModelSignature
@@ -11,6 +13,7 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 from omegaconf import OmegaConf
 
+from expkit.errors import UserError
 from expkit.run_folder import RunFolder, read_json
 
 PACKAGES = (
@@ -24,6 +27,7 @@ PACKAGES = (
     "pyarrow",
     "pydantic",
     "safetensors",
+    "tifffile",
     "torch",
     "torchvision",
     "typing-extensions",
@@ -31,33 +35,87 @@ PACKAGES = (
 """What the model needs where it is served, besides expkit itself, whose code goes along."""
 
 
+OPTIONAL = ("imagecodecs", "pillow-heif")
+"""What reads further formats: needed there where it is installed here."""
+LIBRARIES = ("expkit", "torch", "torchvision")
+"""Packages that a config may name without being the user's own."""
+
+
 def log_model(folder: RunFolder, run_id: str) -> None:
-    """Log the exported weights with code, config and class names as the run's `model`."""
+    """Log the exported weights with code, class names, and how images are read, as the run's `model`."""
     # One column of anything: bytes of an encoded image, base64 text, or an array; MLflow has no type for the three.
     signature = ModelSignature(
         inputs=Schema([ColSpec(AnyType())]),  # type: ignore[no-untyped-call]  # mlflow leaves it untyped
         outputs=Schema([ColSpec("string", "class"), ColSpec("double", "confidence")]),
     )
     package = Path(__file__).parents[1]
+    served = what_serves(folder)
+    code, requirements = own_code(served["own"])
     with TemporaryDirectory() as place:
-        classes = Path(place, "classes.json")
-        classes.write_text(json.dumps(read_json(folder.result)["classes"]), encoding="utf-8")
-        artifacts = {"config": folder.config, "weights": folder.exported_weights, "classes": classes}
+        description = Path(place, "served.json")
+        description.write_text(json.dumps(served), encoding="utf-8")
         with mlflow.start_run(run_id=run_id):
             mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(package / "tracking" / "pyfunc.py"),
-                artifacts={name: str(path) for name, path in artifacts.items()},
-                code_paths=[str(package)],
+                artifacts={"served": str(description), "weights": str(folder.exported_weights)},
+                code_paths=[str(package), *code],
                 signature=signature,
-                pip_requirements=[requirement(name) for name in packages(folder)],
+                pip_requirements=[*(requirement(name) for name in packages(served)), *requirements],
             )
 
 
-def packages(folder: RunFolder) -> list[str]:
+def what_serves(folder: RunFolder) -> dict[str, Any]:
+    """All that the model needs to be built and to read images, and no more of the config: not where data came from."""
+    config, result = OmegaConf.load(folder.config), read_json(folder.result)
+    model, augment = (dict(plain(getattr(config, name))) for name in ("model", "augment"))
+    if "weights" in model:
+        model["weights"] = None  # those of the run are loaded
+    tops = {str(node["_target_"]).partition(".")[0] for node in (model, augment)}
+    return {
+        "model": model,
+        "augment": augment,
+        "own": sorted(tops.difference(LIBRARIES)),
+        "image_size": config.image_size,
+        "reading": result.get("reading", {}),
+        "classes": result["classes"],
+    }
+
+
+def plain(node: Any) -> Any:
+    """A node of a config as plain values."""
+    return OmegaConf.to_container(node, resolve=True)
+
+
+def own_code(names: list[str]) -> tuple[list[str], list[str]]:
+    """The user's own packages: paths of their code, which goes along, and requirements for those that are installed."""
+    code, requirements = [], []
+    for name in names:
+        spec = find_spec(name)
+        if spec is None:
+            raise UserError(f"the module {name} of the model is not found here, so its code cannot go along")
+        origin = Path(next(iter(spec.submodule_search_locations or ()), spec.origin or ""))
+        if "site-packages" in origin.parts:
+            requirements += [requirement(owner) for owner in packages_distributions().get(name, ())]
+        else:
+            code.append(str(origin))
+    return code, requirements
+
+
+def packages(served: dict[str, Any]) -> list[str]:
     """What the model of this run needs: timm only where it comes from there."""
-    target = str(OmegaConf.load(folder.config).model._target_)
-    return [*PACKAGES, "timm"] if target.endswith((".timm", ".efficientnet_lite0")) else [*PACKAGES]
+    target = str(served["model"]["_target_"])
+    timm = ["timm"] if target.endswith((".timm", ".efficientnet_lite0")) else []
+    return [*PACKAGES, *timm, *(name for name in OPTIONAL if is_installed(name))]
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is such a package here."""
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def requirement(name: str) -> str:

@@ -1,27 +1,26 @@
 """The model that a run leaves in MLflow, as code that MLflow runs when the model is loaded.
 
 `mlflow.pyfunc.load_model(uri).predict(images)` gives class names for a list of encoded images (bytes), or for a table
-with one column of encoded images or of arrays H x W x 3 uint8.
+with one column of encoded images or of arrays H x W x 3 uint8. Images are read as in the run's validation, to the bit.
 
 MLflow runs this file as it logs the model, too, which is why torch is imported where it is used: the sender has no need
 of it, and the import would take most of the time that a model takes to log.
 """
 
-import base64
+import importlib
 import json
-from io import BytesIO
 from typing import Any
 
-import numpy as np
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
-from omegaconf import OmegaConf
-from PIL import Image
 
-from expkit.config import check_config
-from expkit.data.decode import decode, upright_rgb
+from expkit.config import Node
+from expkit.data.reading import Reading
+from expkit.errors import UserError
 from expkit.run import build
+from expkit.tracking.inputs import images_of, read_input
 
 BATCH = 64
 
@@ -30,24 +29,35 @@ class ImageClassifier(PythonModel):
     """An expkit classifier with its transform and class names."""
 
     def load_context(self, context: Any) -> None:
-        """Rebuild the model from the run's config and weights."""
+        """Rebuild the model from what `expkit.tracking.model` says of it, and its weights."""
         from safetensors.torch import load_file
 
-        values = OmegaConf.to_container(OmegaConf.load(context.artifacts["config"]), resolve=True)
-        assert isinstance(values, dict)
-        config = check_config({str(key): value for key, value in values.items()})
-        with open(context.artifacts["classes"], encoding="utf-8") as file:
-            self.classes = json.load(file)
-        self.transform = build(config.augment, config.image_size).valid
-        self.model = build({**config.model, "weights": None}, len(self.classes))
+        with open(context.artifacts["served"], encoding="utf-8") as file:
+            served = json.load(file)
+        self.classes = served["classes"]
+        self.reading = Reading(**served["reading"])
+        self.transforms = made(served["augment"], served["own"], served["image_size"])
+        self.model = made(served["model"], served["own"], len(self.classes))
         self.model.load_state_dict(load_file(context.artifacts["weights"]))
         self.model.eval()
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    # A hint that MLflow takes for its own business: without one, or with another, it warns at each load.
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row an image: its class name and the probability of it."""
+        try:
+            return self.classify(model_input)
+        except UserError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+
+    def classify(self, request: Any) -> pd.DataFrame:
+        """What `predict` gives. Raises UserError, naming the image, for one that cannot be read rightly."""
         import torch
 
-        images = [self.transform(open_image(image)) for image in images_in(model_input)]
+        transform, size = self.transforms.valid, self.transforms.valid_side
+        images = [
+            transform(read_input(image, number, size, self.reading))
+            for number, image in enumerate(images_of(request), 1)
+        ]
         rows: list[tuple[str, float]] = []
         with torch.inference_mode():
             for start in range(0, len(images), BATCH):
@@ -58,18 +68,14 @@ class ImageClassifier(PythonModel):
         return pd.DataFrame(rows, columns=["class", "confidence"])
 
 
-def images_in(model_input: Any) -> list[Any]:
-    """The images of a request: the first column of a table, or the items of a list or array."""
-    return list(model_input.iloc[:, 0] if isinstance(model_input, pd.DataFrame) else model_input)
-
-
-def open_image(image: Any) -> Image.Image:
-    """An image from its encoded bytes (or those in base64, as a JSON request carries them) or an H x W x 3 array."""
-    if isinstance(image, str):
-        image = base64.b64decode(image)
-    if isinstance(image, bytes):
-        return decode(BytesIO(image))
-    return upright_rgb(Image.fromarray(np.asarray(image, dtype=np.uint8)))
+def made(node: Node, own: list[str], *wired: object) -> Any:
+    """What a node describes; a function of the user's `own` packages is taken as it is, since its code came along."""
+    target = str(node["_target_"])
+    if target.partition(".")[0] not in own:
+        return build(node, *wired)
+    module, _, name = target.rpartition(".")
+    function = getattr(importlib.import_module(module), name)
+    return function(*wired, **{key: value for key, value in node.items() if key != "_target_"})
 
 
 set_model(ImageClassifier())
