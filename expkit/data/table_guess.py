@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from expkit.check import nearest
 from expkit.command import pasted
-from expkit.data.listing import SUFFIXES
+from expkit.data.formats import READ
 from expkit.data.table_file import settings
 
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
@@ -81,7 +81,7 @@ def better_separator(layout: Layout, wanted: list[str]) -> str | None:
 
 def is_image_name(cell: str) -> bool:
     """Whether a cell ends like the name of an image file."""
-    return os.path.splitext(cell)[1].lower() in SUFFIXES.split()
+    return os.path.splitext(cell)[1].lower() in READ.split()
 
 
 def looks_like_data(rows: list[list[str]]) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from expkit.data.listing import SUFFIXES
+from expkit.data.formats import READ
 from expkit.data.table_file import settings
 from expkit.errors import UserError
 
@@ -168,8 +168,8 @@ def better_places(places: Places, ways: Iterable[Places], cells: list[str], miss
 
 def ways(places: Places, cells: list[str], file: str) -> list[Places]:
     """Other roots, suffixes, starts to cut and spellings, in all combinations."""
-    given = os.path.splitext(cells[0])[1].lower() in SUFFIXES.split()
-    endings = [] if given else [spelt for suffix in SUFFIXES.split() for spelt in (suffix, suffix.upper())]
+    given = os.path.splitext(cells[0])[1].lower() in READ.split()
+    endings = [] if given else [spelt for suffix in READ.split() for spelt in (suffix, suffix.upper())]
     suffixes = dict.fromkeys([places.suffix, "", *endings])
     strips = dict.fromkeys([places.strip, "", *common_starts(cells)])
     absolute = [start for start in common_starts(cells)[-1:] if start.startswith("/")]
