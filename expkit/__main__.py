@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit import interrupt
+from expkit.command_line import run_hydra
 from expkit.composed import experiment, explain, plain
+from expkit.composition import expanded
 from expkit.config import ROOT
+from expkit.config_files import load_yaml
 from expkit.edited import heed_edits
 from expkit.errors import UserError
 from expkit.grid_again import job_again
@@ -37,7 +39,7 @@ def main() -> None:
             print(list_experiments())
         elif resumed := [argument for argument in arguments if argument.startswith("resume=")]:
             others = [argument for argument in arguments if argument is not resumed[0]]
-            resume(resumed[0].removeprefix("resume="), others)
+            resume(expanded(resumed[0].removeprefix("resume=")), others)
         else:
             compose_and_run()
 
@@ -80,7 +82,7 @@ def compose_and_run() -> None:
             return None
 
     try:
-        hydra.main(config_path=str(ROOT / "conf"), config_name="config", version_base="1.3")(run_job)()
+        run_hydra(run_job, sys.argv[1:])
     except ValueError as error:  # how Hydra refuses some overrides, such as optim=null
         if jobs:
             raise
@@ -138,7 +140,7 @@ def resume(run: str, others: list[str]) -> None:
     for line in edits:
         print(f"going on with a change: {line}")
     go_back(folder.path)
-    config = plain(OmegaConf.load(folder.config))
+    config = plain(load_yaml(folder.config))
     build(config.task, config, folder)
 
 

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import is_typeddict
 
 from expkit.errors import UserError
+from expkit.registry import entered
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +38,11 @@ MOST_LISTED, MOST_COMPARED, MOST_LETTERS = 40, 10_000, 100
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a config function of `function`: a config may name it, and its arguments are checked at each call."""
+    return entered(checks_arguments(function))
+
+
+def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Check the keyword-only arguments of `function` at each call, so that a notebook gets the errors of a config.
 
     Raises UserError at a call with a value that the annotation does not allow.
@@ -57,15 +63,22 @@ def check_arguments(function: Callable[..., object], values: Mapping[str, Any], 
 
     `where` is the dotted path of the config node, put in front of each key in the messages; empty at the top.
     """
+    check_given(function, values, where)
+    known = keywords(function)
+    dot = f"{where}." if where else ""
+    for key, parameter in inspect.signature(function).parameters.items():
+        if key in known and parameter.default is parameter.empty and key not in values:
+            raise UserError(f"{dot}{key} is missing; it must be {describe(known[key])}")
+
+
+def check_given(function: Callable[..., object], values: Mapping[str, Any], where: str) -> None:
+    """Refuse keys and values as `check_arguments` does, where not all keys need be there."""
     known = keywords(function)
     dot = f"{where}." if where else ""
     for key, value in values.items():
         if key not in known:
             raise UserError(f"{dot}{key} is no key of {where or 'the config'}; {nearest(key, known)}")
         check_value(f"{dot}{key}", value, known[key])
-    for key, parameter in inspect.signature(function).parameters.items():
-        if key in known and parameter.default is parameter.empty and key not in values:
-            raise UserError(f"{dot}{key} is missing; it must be {describe(known[key])}")
 
 
 def check_value(name: str, value: object, annotation: Any) -> None:

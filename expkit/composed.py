@@ -1,17 +1,21 @@
 """What Hydra composes, as expkit takes it: plain checked values, and errors in its own words."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import MissingConfigException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from expkit.check import nearest
+from expkit.composition import expanded
 from expkit.config import ROOT, Config, check_config
 from expkit.errors import UserError
 from expkit.run import plan
@@ -27,7 +31,7 @@ def plain(composed: object) -> Config:
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no default: give it as {error.full_key}=VALUE") from None
     assert isinstance(values, dict)
-    config = with_earlier_run(check_config({str(key): value for key, value in values.items()}))
+    config = with_earlier_run(check_config({str(key): at_home(value) for key, value in values.items()}))
     plan(config)
     return config
 
@@ -46,26 +50,48 @@ def with_earlier_run(config: Config) -> Config:
     return replace(config, model={**config.model, "weights": str(folder)})
 
 
+def at_home(value: Any) -> Any:
+    """Plain values in which a path that begins with ~ leads from the home directory."""
+    if isinstance(value, dict):
+        return {key: at_home(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [at_home(one) for one in value]
+    return expanded(value) if isinstance(value, str) else value
+
+
 def experiment(choices: Mapping[str, Any] | None = None) -> str:
     """The name of the experiment among the choices that Hydra made; None: those of the job at hand."""
     if choices is None:
         choices = HydraConfig.get().runtime.choices
     chosen = choices.get("experiment") or "unnamed"
-    return chosen if isinstance(chosen, str) else "+".join(chosen)
+    assert isinstance(chosen, str)
+    return chosen
 
 
 def explain(error: Exception) -> str:
     """The message of an error, with the nearest spelling where a key or a choice does not exist."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, choice = error.missing_cfg_file.rpartition("/")
+        if choice in error.options:
+            return f"{group}={choice}: config files end in .yaml; rename that file to {choice}.yaml"
         return f"{group}={choice} is no choice of {group}; {nearest(choice, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return in_quotes(error)
+    if match := re.match(r"Ambiguous value for argument '(.*)'\n", str(error)):
+        key, _, value = match[1].partition("=")
+        return (
+            f"{match[1]} has a comma: for one run each add -m; for a list write {shlex.quote(f'{key}=[{value}]')}; for "
+            f"text with a comma, such as a path, write\n  {quoted(match[1])}"
+        )
     match = re.match(r"Could not override '([^']+)'", str(error))
     cause = error.__cause__
     if match and isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
-        key = match[1]
+        missing = str(cause.key)
+        above = match[1].split(".")
+        key = ".".join(above[: above.index(missing) + 1]) if missing in above else match[1]
         keys = [str(name) for name in cause.parent_node]
         parent = key.rpartition(".")[0]
-        return f"{key} is no key of {parent or 'the config'}; {nearest(str(cause.key), keys)}"
+        return f"{key} is no key of {parent or 'the config'}; {nearest(missing, keys)}"
     if match and match[1] in ("experiment", "sweeps"):
         return f"write +{match[1]}=NAME, with a plus sign: it adds to the config"
     if match:
@@ -74,3 +100,30 @@ def explain(error: Exception) -> str:
     if "does not support sweep type : INTERVAL_SWEEP" in str(error):
         return "interval(...) is searched by Optuna: add hydra/sweeper=expkit, or choose +sweeps=NAME"
     return str(error).strip()
+
+
+def in_quotes(error: OverrideParseException) -> str:
+    """The message for an override that Hydra cannot parse, with the line that says it right where quotes do."""
+    override = str(error.override)
+    key, sign, value = override.partition("=")
+    reason = str(error).splitlines()[0].partition(": ")[0 if "input" in str(error).splitlines()[0] else 2]
+    if not sign or not key:
+        return f"{override!r} is no override; write KEY=VALUE, or ~KEY to take one away"
+    if value.startswith(("[", "{")) or "(" in value.split("/")[0]:
+        return (
+            f"{override} is not written as Hydra reads it ({reason or 'a quote or bracket is missing'}); a list is "
+            "KEY=[a,b], a mapping KEY={a: 1}, and text with other signs in it stands between quotes"
+        )
+    return f"{key} holds signs that Hydra reads as more than text: put them between quotes, as in\n  {quoted(override)}"
+
+
+def quoted(override: str) -> str:
+    """An override whose value is text, as a shell takes it."""
+    key, _, value = override.partition("=")
+    bare = value.strip("\"'") if value[:1] in ("'", '"') or value[-1:] in ("'", '"') else value
+    text = f"{key}={QuotedString(bare.replace('${', chr(92) + '${'), Quote.double).with_quotes()}"
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        text = f'{key}="..."'
+    return shlex.quote(text)

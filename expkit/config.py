@@ -58,6 +58,8 @@ class Config:
     task: Node
 
 
+KEYS = tuple(field.name for field in fields(Config))
+"""The keys of the whole config."""
 GROUPS = [field.name for field in fields(Config) if field.type is Node and field.name not in ("objective", "lr_find")]
 
 
@@ -85,7 +87,10 @@ def check_node(group: str, node: Node, where: str | None = None) -> None:
     target = str(node["_target_"])
     if target.startswith("expkit.") and not target.startswith(f"expkit.{group}."):
         raise UserError(f"{where}._target_: {target} belongs to another group; --help shows the choices of {group}")
-    function = trust.resolve(target, f"{where}._target_")
+    try:
+        function = trust.resolve(target, f"{where}._target_", [f"expkit.{group}"])
+    except UserError as error:
+        raise UserError(f"{error}; or choose one of expkit's with {group}=NAME") from None
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     check_arguments(function, arguments, where)
     trust.check_targets(arguments, where)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from expkit import trust
 from expkit.check import Positive, check_arguments, nearest
 from expkit.errors import UserError
+from expkit.registry import entered
 
 Values = NDArray[np.float64]
 Suggest = Callable[[Sequence[float], Sequence[float]], float]
@@ -122,9 +123,11 @@ def function_of(suggest: str) -> Suggest:
             f"lr_find.suggest must be one of {', '.join(WAYS)}, or the dotted name of a function, got {suggest!r}; "
             f"{nearest(suggest, WAYS)}"
         )
-    return trust.resolve(suggest if "." in suggest else f"{__name__}.{suggest}", "lr_find.suggest")
+    dotted = suggest if "." in suggest else f"{__name__}.{suggest}"
+    return trust.resolve(dotted, "lr_find.suggest", ["expkit.lr_finder"])
 
 
+@entered
 def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
     """A point half way down the longest descent of the loss (its longest falling subsequence), as in fastai.
 
@@ -142,6 +145,7 @@ def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
     return float(rates[start + int(third) + int(third / 2)])
 
 
+@entered
 def slide(lrs: Sequence[float], losses: Sequence[float]) -> float:
     """The rate 15 points left of where the slope, looked at from the right, first hardly changes over 15 points.
 
@@ -158,12 +162,14 @@ def slide(lrs: Sequence[float], losses: Sequence[float]) -> float:
     return float(rates[found])
 
 
+@entered
 def minimum(lrs: Sequence[float], losses: Sequence[float]) -> float:
     """A tenth of the rate at which the loss is smallest. Raises UserError where nothing is left."""
     rates, values = numbers_of(lrs, losses)
     return float(rates[values.argmin()]) / 10
 
 
+@entered
 def steep(lrs: Sequence[float], losses: Sequence[float]) -> float:
     """The rate at which the loss falls most steeply over log lr. Raises UserError where under two are left."""
     rates, values = numbers_of(lrs, losses, least=2)

@@ -1,11 +1,13 @@
 """The wiring: the only place that turns configs into objects."""
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from expkit import trust
-from expkit.config import Config, Node, check_node
+from expkit.check import check_given
+from expkit.config import GROUPS, Config, Node, check_node
 from expkit.errors import DataError, UserError, at_fault
 from expkit.randomness import seed_of
 from expkit.sched import Schedules, sgdr_epochs
@@ -80,17 +82,39 @@ class Run:
                 raise UserError(f"{where if len(self.recipe.phases) > 1 else ''}{error}") from None
 
 
-def build(node: Node, *wired: object) -> Any:
-    """Call the function that a checked node names with what the wiring hands over and the node's keys."""
-    function = trust.resolve(str(node["_target_"]), "_target_")
-    return function(*wired, **{key: value for key, value in node.items() if key != "_target_"})
+PROMISED: dict[str, tuple[str, str]] = {
+    "data": ("expkit.data.items.Data", "an expkit.data.Data"),
+    "augment": ("expkit.augment.Transforms", "expkit.augment.Transforms"),
+    "model": ("torch.nn.Module", "a torch.nn.Module with layer_groups"),
+    "optim": ("expkit.optim.optimizer.Optimizer", "an expkit Optimizer"),
+    "sched": ("builtins.dict", "a dict of schedules"),
+    "transfer": ("expkit.transfer.Recipe", "an expkit.transfer.Recipe"),
+    "trainer": ("expkit.trainer.loop.Trainer", "an expkit Trainer"),
+}
+"""What the functions of a group give: its class, and in words."""
+
+
+def build(node: Node, *wired: object, group: str | None = None) -> Any:
+    """Call the function that a checked node names with what the wiring hands over and the node's keys.
+
+    Raises UserError where a function of the user's gives something else than those of its `group`.
+    """
+    target = str(node["_target_"])
+    function = trust.resolve(target, "_target_", [f"expkit.{one}" for one in ([group] if group else GROUPS)])
+    made = function(*wired, **{key: value for key, value in node.items() if key != "_target_"})
+    if group in PROMISED and trust.is_users(target):
+        module, _, name = PROMISED[group][0].rpartition(".")
+        kind = getattr(importlib.import_module(module), name)
+        if not isinstance(made, kind) or (group == "model" and not hasattr(made, "layer_groups")):
+            raise UserError(f"{group}._target_: {target} must give {PROMISED[group][1]}, got a {type(made).__name__}")
+    return made
 
 
 def read(node: Node) -> "Data":
     """The data that a checked node describes; how it was read is logged, and told on the screen once a process."""
     from expkit.data.telling import tell
 
-    data: Data = build(node)
+    data: Data = build(node, group="data")
     tell(data)
     return data
 
@@ -100,26 +124,40 @@ def plan(config: Config) -> Recipe:
 
     Raises UserError for phases that do not fit the epochs, or override what the schedule or augmentation has not.
     """
-    recipe: Recipe = build(config.transfer, epochs_of(config))
+    recipe: Recipe = build(config.transfer, epochs_of(config), group="transfer")
     for phase in recipe.phases:
         for group in ("sched", "augment"):
             override = getattr(phase, group)
             if isinstance(override, Mapping):
                 key = f"transfer.phases.{phase.name}.{group}"
                 check_node(group, overridden(getattr(config, group), override), key)
+                check_named(group, override, key)
     return recipe
 
 
 def overridden(node: Node, override: Node | None) -> Node:
-    """A node with some of its keys replaced, or a whole other one where the override names its own target."""
+    """A node with some of its keys replaced, or a whole other one where the override names its own target.
+
+    `one_cycle: {...}` in an override holds keys that are for that function alone; those given plainly win.
+    """
     if override is None or "_target_" in override:
         return override or node
-    return {**node, **override}
+    own = str(node["_target_"]).rpartition(".")[2]
+    names = {own, *trust.functions_of("expkit.sched"), *trust.functions_of("expkit.augment")}
+    named = {name: keys for name, keys in override.items() if name in names and isinstance(keys, Mapping)}
+    return {**node, **named.get(own, {}), **{name: one for name, one in override.items() if name not in named}}
+
+
+def check_named(group: str, override: Node, key: str) -> None:
+    """Refuse keys that are for one function of a group alone, where that function does not take them."""
+    for name, function in trust.functions_of(f"expkit.{group}").items():
+        if "_target_" not in override and isinstance(override.get(name), Mapping):
+            check_given(function, override[name], f"{key}.{name}")
 
 
 def schedules_of(config: Config, phase: Phase, peaks: Sequence[float]) -> Schedules:
     """The schedules of a phase whose layer groups have these peak learning rates."""
-    schedules: Schedules = build(overridden(config.sched, phase.sched), peaks, phase.epochs)
+    schedules: Schedules = build(overridden(config.sched, phase.sched), peaks, phase.epochs, group="sched")
     return schedules
 
 
@@ -129,7 +167,7 @@ def transforms_of(config: Config, phase: Phase) -> "Transforms":
     Raises UserError for random transforms where features are to be precomputed, and views that would be alike.
     """
     override = phase.augment or None
-    transforms: Transforms = build(overridden(config.augment, override), config.image_size)
+    transforms: Transforms = build(overridden(config.augment, override), config.image_size, group="augment")
     if phase.augment is False:
         transforms = transforms.fixed()
     key = f"transfer.phases.{phase.name}"
@@ -164,7 +202,7 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     if classes < 2:
         raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
     transforms = {phase.name: transforms_of(config, phase) for phase in recipe.phases}
-    views = build(config.augment, config.image_size)
+    views = build(config.augment, config.image_size, group="augment")
     if recipe.tta and not views.random:
         raise UserError(
             f"transfer.tta={recipe.tta} averages over augmented views, but the augmentation is not random: choose one, "
@@ -173,10 +211,11 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     frozen = frozen_body(config, classes) if recipe.precomputes else None
     body = kept.features.body(frozen) if frozen and recipe.all_frozen else None
     model = make_model(config, classes, body.width, body.groups) if body else make_model(config, classes)
-    optimizer = build(with_rate(config.optim), model)
+    optimizer = build(with_rate(config.optim), model, group="optim")
     # A head on float32 features computes in float32, as it would behind the body that gave them.
     node = {**config.trainer, "precision": "fp32"} if body and body.precision == "fp32" else config.trainer
-    trainer: Trainer = build(node, model, optimizer, classes, config.seed, None if body else config.image_size)
+    size = None if body else config.image_size
+    trainer: Trainer = build(node, model, optimizer, classes, config.seed, size, group="trainer")
     if frozen and body is None:
         frozen = replace(frozen, build=lambda: (model, trainer.device, trainer.autocast))
     feed = Feed(config, data, kept, frozen, transforms, views, recipe.tta, body)
@@ -196,7 +235,7 @@ def seeded(config: Config, *wired: object) -> Any:
     import torch
 
     torch.manual_seed(seed_of(config.seed, "weights"))
-    return build(config.model, *wired)
+    return build(config.model, *wired, group="model")
 
 
 def frozen_body(config: Config, classes: int) -> "Frozen":

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import MinLen
 
-from expkit.check import Count, NotNegativeInt, Positive, check_arguments, checked
+from expkit.check import Count, NotNegativeInt, Positive, check_arguments, checked, checks_arguments
 from expkit.errors import UserError
 from expkit.optim.values import group_values
 
@@ -134,7 +134,7 @@ def recipe(
     return Recipe(made, tta)
 
 
-@checked
+@checks_arguments
 def phase(
     name: str,
     length: int,

@@ -1,51 +1,178 @@
 """Which functions and classes a config may name.
 
-A config is data that people share, so a dotted name in it is resolved only inside packages that are known to build
-objects, and judged by the object found, not by the path that led to it (`expkit.data.os.system` is `posix.system`).
+A config is data that people share, so a dotted name in it is looked up among the functions that expkit enters for that
+(`expkit.registry`) and an exact list of other ones, and judged by the object found. A user adds packages with the
+environment variable EXPKIT_TRUST (names separated by commas), never from a config.
 """
 
+import functools
 import importlib
 import inspect
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
+from expkit.check import nearest
 from expkit.errors import UserError
+from expkit.registry import ENTERED
 
-GROUPS = ("augment", "data", "lr_finder", "model", "optim", "sched", "sweep", "task", "tracking", "trainer", "transfer")
-TRUSTED = (
-    *(f"expkit.{group}" for group in GROUPS),
-    # The parts of torch and torchvision that build objects; others load and run code (torch.hub, torch.load).
-    "torch.nn",
-    "torch.optim",
-    "torchvision.models",
-    "torchvision.ops",
-    "torchvision.transforms",
-    "sklearn.datasets",
-    "optuna.samplers",
-    "optuna.pruners",
+MODULES = {
+    **{
+        f"expkit.{group}": group
+        for group in ("augment", "data", "model", "optim", "sched", "task", "tracking", "trainer", "transfer")
+    },
+    "expkit.lr_finder": "lr_finder",
+    "expkit.sweep.conditions": "sweep",
+}
+"""The modules of expkit whose entered functions a config may name, and how the registry calls each."""
+
+SAMPLE_DATA = (
+    "load_breast_cancer",
+    "load_diabetes",
+    "load_digits",
+    "load_iris",
+    "load_linnerud",
+    "load_sample_images",
+    "load_wine",
 )
+"""The loaders of scikit-learn that read nothing but what ships with it."""
 
 
-DATA_SETS = re.compile(r"(load|make|fetch)_(?!file$)\w+")
-"""What a config may call in sklearn.datasets; others there write and delete files."""
+def models(module: ModuleType) -> Iterable[Any]:
+    """torchvision's builders of models."""
+    return [module.get_model_builder(name) for name in module.list_models()]
 
 
-def resolve(dotted: str, key: str) -> Callable[..., Any]:
+def public(module: ModuleType) -> Iterable[Any]:
+    """What a module says it offers."""
+    return [getattr(module, name) for name in module.__all__]
+
+
+def kin(*bases: str) -> Callable[[ModuleType], Iterable[Any]]:
+    """The classes of a module that descend from one of these of its own."""
+
+    def pick(module: ModuleType) -> Iterable[Any]:
+        roots = tuple(getattr(module, base) for base in bases)
+        return [found for found in vars(module).values() if inspect.isclass(found) and issubclass(found, roots)]
+
+    return pick
+
+
+def torchvision_transforms(module: ModuleType) -> Iterable[Any]:
+    """The classes of torchvision's transforms."""
+    home = "torchvision.transforms"
+    return [found for found in vars(module).values() if inspect.isclass(found) and found.__module__.startswith(home)]
+
+
+FOREIGN: dict[str, Callable[[ModuleType], Iterable[Any]]] = {
+    "torch.nn": kin("Module"),
+    "torch.optim": kin("Optimizer"),
+    "torch.optim.lr_scheduler": kin("LRScheduler"),
+    "torchvision.models": models,
+    "torchvision.ops": public,
+    "torchvision.transforms": torchvision_transforms,
+    "torchvision.transforms.v2": torchvision_transforms,
+    "sklearn.datasets": lambda module: [getattr(module, name) for name in SAMPLE_DATA],
+    "optuna.samplers": kin("BaseSampler"),
+    "optuna.pruners": kin("BasePruner"),
+}
+"""Module -> what of it a config may name."""
+
+USERS: list[str] | None = None
+"""The packages that the user trusts, once `read_environment` has settled them."""
+
+
+def read_environment() -> None:
+    """Settle what the user trusts, before any config is read that could change the environment."""
+    global USERS
+    USERS = from_environment()
+
+
+def from_environment() -> list[str]:
+    """The packages in EXPKIT_TRUST."""
+    return [name.strip() for name in os.environ.get("EXPKIT_TRUST", "").split(",") if name.strip()]
+
+
+def is_users(dotted: str) -> bool:
+    """Whether a dotted name lies in a package that the user trusts."""
+    packages = from_environment() if USERS is None else USERS
+    return any(dotted.startswith(f"{package}.") for package in packages)
+
+
+def resolve(dotted: str, key: str, places: Sequence[str] | None = None) -> Callable[..., Any]:
     """The function or class that `dotted` names, for the config key `key`.
 
-    Raises UserError where there is none, or where it is defined outside the trusted packages; a user trusts further
-    packages with the environment variable EXPKIT_TRUST (names separated by commas).
+    `places` are the modules that it may come from beside the user's own, such as expkit.sched or optuna.samplers; None:
+    all that are known. Raises UserError where there is none, or it is nothing that a config may name there.
     """
-    if not is_trusted(dotted):
+    if is_users(dotted):
+        return of_user(dotted, key)
+    module, _, name = dotted.rpartition(".")
+    # The longest known module in front: torch.nn.modules.conv.Conv2d lies below torch.nn.
+    home = max((one for one in (*MODULES, *FOREIGN) if dotted.startswith(f"{one}.")), key=len, default=None)
+    if home is None:
         raise UserError(refusal(dotted, key))
-    found = find(dotted, key)
-    if not (inspect.isfunction(found) or inspect.isclass(found) or inspect.isbuiltin(found)):
-        raise UserError(f"{key} must name a function or a class, but {dotted} is of type {type(found).__name__}")
-    home = f"{found.__module__}.{found.__qualname__}"
-    if not is_trusted(home) or (home.startswith("sklearn.") and not DATA_SETS.fullmatch(found.__name__)):
-        raise UserError(refusal(dotted, key, home))
+    if places is not None and home not in places:
+        raise UserError(misplaced(dotted, key, places))
+    if home in MODULES:
+        entered = functions_of(home)
+        if module == home and name in entered:
+            return entered[name]
+        raise UserError(
+            f"{key}: {home} has no {dotted.removeprefix(f'{home}.')!r} for configs; {nearest(name, entered)}"
+        )
+    found = find(dotted, key, home)
+    if not any(found is one for one in FOREIGN[home](known(home, key))):
+        raise UserError(refusal(dotted, key))
+    return found  # type: ignore[no-any-return]
+
+
+@functools.cache
+def functions_of(module: str) -> Mapping[str, Callable[..., Any]]:
+    """The functions of a module of expkit that a config may name."""
+    found = vars(known(module))
+    return {name: one for name, one in ENTERED[MODULES[module]].items() if found.get(name) is one}
+
+
+def known(module: str, key: str = "") -> ModuleType:
+    """A module by its name. Raises UserError where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{key}: {module} needs the module {error.name!r}, which is not installed") from error
+
+
+def of_user(dotted: str, key: str) -> Callable[..., Any]:
+    """What a dotted name of a trusted package names, if that is a function or class of the package."""
+    parts = dotted.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        name = ".".join(parts[:length])
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+                continue
+            raise UserError(f"{key}: {name} needs the module {error.name!r}, which is not installed") from error
+        except Exception as error:  # whatever a user's module may raise
+            raise UserError(f"{key}: {name} cannot be imported: {type(error).__name__}: {error}") from error
+        found = find(dotted, key, name)
+        if not (inspect.isfunction(found) or inspect.isclass(found) or inspect.isbuiltin(found)):
+            raise UserError(f"{key} must name a function or a class, but {dotted} is of type {type(found).__name__}")
+        home = f"{found.__module__}.{found.__qualname__}"
+        if not is_users(home):
+            raise UserError(refusal(dotted, key, home))
+        return found
+    raise UserError(f"{key}: there is no module {parts[0]!r} for {dotted}; check its spelling or install it")
+
+
+def find(dotted: str, key: str, module: str) -> Any:
+    """Walk from a module by attribute. Raises UserError where the name ends."""
+    found: Any = known(module, key)
+    for attribute in dotted.removeprefix(f"{module}.").split("."):
+        if not hasattr(found, attribute):
+            raise UserError(f"{key}: {module} has no {attribute!r}, so {dotted} names nothing; check its spelling")
+        found = getattr(found, attribute)
     return found
 
 
@@ -61,38 +188,20 @@ def check_targets(node: object, key: str) -> None:
             check_targets(value, f"{key}[{number}]")
 
 
-def is_trusted(dotted: str) -> bool:
-    """Whether a dotted name lies in a trusted package."""
-    extra = os.environ.get("EXPKIT_TRUST", "").split(",")
-    packages = (*TRUSTED, *(name.strip() for name in extra if name.strip()))
-    return any(dotted.startswith(f"{package}.") for package in packages)
-
-
-def find(dotted: str, key: str) -> Any:
-    """Import the longest module in `dotted` and walk the rest by attribute."""
-    parts = dotted.split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        name = ".".join(parts[:length])
-        try:
-            found: Any = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-                continue
-            raise UserError(f"{key}: {name} needs the module {error.name!r}, which is not installed") from error
-        for attribute in parts[length:]:
-            if not hasattr(found, attribute):
-                raise UserError(f"{key}: {name} has no {attribute!r}, so {dotted} names nothing; check its spelling")
-            found = getattr(found, attribute)
-        return found
-    raise UserError(f"{key}: there is no module {parts[0]!r} for {dotted}; check its spelling or install it")
-
-
 def refusal(dotted: str, key: str, home: str | None = None) -> str:
-    """The message for a name outside the trusted packages."""
-    outside = [package for package in TRUSTED if not package.startswith("expkit.")]
+    """The message for a name that a config may not name."""
     package = (home or dotted).split(".")[0]
-    consent = "" if package == "expkit" else f"; if you trust it, run with EXPKIT_TRUST={package}"
-    return (
-        f"{key}: {dotted}{f' is {home}, which' if home else ''} is nothing that a config may name: "
-        f"that is expkit's own groups ({', '.join(GROUPS)}) and {', '.join(outside)}{consent}"
+    libraries = {one.split(".")[0] for one in FOREIGN}
+    consent = (
+        "" if package in ("expkit", "hydra", *libraries) else f"; if you trust it, run with EXPKIT_TRUST={package}"
     )
+    return (
+        f"{key}: {dotted}{f' is {home}, which' if home else ''} is nothing that a config may name: that is the "
+        f"functions of expkit's own groups, and certain classes and functions of {', '.join(FOREIGN)}{consent}"
+    )
+
+
+def misplaced(dotted: str, key: str, places: Sequence[str]) -> str:
+    """The message for a known name in the place of another."""
+    what = f"names a function of {' or '.join(places)}, or one" if places else "names a function"
+    return f"{key}: {dotted} does not do here; this {what} of a package of yours (EXPKIT_TRUST)"

@@ -8,11 +8,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from PIL import Image
 
+from expkit.command_line import compose
 from expkit.config import Config, check_config
 
 ROOT = Path(__file__).parents[1]
@@ -23,9 +22,10 @@ SMALL_MODEL = ("model=timm", "model.name=test_resnet")
 
 def composed(*overrides: str) -> DictConfig:
     """The job config that these overrides give on the command line."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+    config = compose(*overrides)
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 @pytest.fixture

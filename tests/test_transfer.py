@@ -68,7 +68,7 @@ def test_fine_tune_gives_the_numbers_of_fastai():
     base = optimizer.get("lr")
     for phase in phases_of("fine_tune", case["freeze_epochs"] + case["epochs"]):
         peaks = phase.rates(base, optimizer.groups)
-        trainer.fit(phase, one_cycle(peaks, **dict(phase.sched or {})), loader, loader)
+        trainer.fit(phase, one_cycle(peaks, **phase.sched["one_cycle"]), loader, loader)
     last = case["trace_last_phase"]
     for row, expected in zip(trace.rows[-len(last) :], last, strict=True):
         for name, values in expected.items():
@@ -136,7 +136,14 @@ def test_relative_rates_that_are_none_are_refused(lr):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["sched=sgdr", "transfer=fine_tune"], "transfer.phases.head.sched.pct_start is no key of"),
+        (
+            ["sched=sgdr", "transfer=fine_tune", "transfer.phases.head.sched.pct_start=0.5"],
+            "transfer.phases.head.sched.pct_start is no key of",
+        ),
+        (
+            ["sched=sgdr", "transfer=fine_tune", "transfer.phases.all.sched.one_cycle.pct_strt=0.5"],
+            "transfer.phases.all.sched.one_cycle.pct_strt is no key of",
+        ),
         (
             ["transfer=fine_tune", "transfer.phases.head.sched.pct_start=1.5"],
             "transfer.phases.head.sched.pct_start must",

@@ -50,7 +50,7 @@ def call_trusted(name: str, arguments: Mapping[str, Any]) -> Any:
     """Call the function that a config names, if it is one that configs may call."""
     from expkit.trust import resolve
 
-    function = resolve(name, "data.source")
+    function = resolve(name, "data.source", ["sklearn.datasets"])
     if not callable(function):
         raise UserError(f"data.source: {name} is no function")
     return call(function, arguments, name)

@@ -10,9 +10,10 @@ A curve is one of
 """
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, SupportsFloat, cast
 
 from expkit.check import Portion, Positive, checked, nearest
 from expkit.errors import UserError
@@ -85,8 +86,21 @@ def curve(value: Any, peak: float | None, key: str) -> Schedule:
     if callable(value):
         return cast(Schedule, value)
     if isinstance(value, str) and not PEAK.fullmatch(value.strip()):
-        return cast(Schedule, resolve(value, key))
+        return function_of_t(value, key)
     return constant(number(value, peak, key))
+
+
+def function_of_t(dotted: str, key: str) -> Schedule:
+    """A user's own curve by its dotted name. Raises UserError where it gives no numbers."""
+    own = resolve(dotted, key, [])
+    for t in (0.0, 0.5):
+        try:
+            value = own(t)
+        except Exception as error:  # whatever a user's function may raise
+            raise UserError(f"{key}: {dotted}({t}) raised {type(error).__name__}: {error}") from error
+        if isinstance(value, bool) or not isinstance(value, SupportsFloat) or not math.isfinite(float(value)):
+            raise UserError(f"{key}: {dotted} must give a number for each t from 0 to 1, got {value!r} for {t}")
+    return own
 
 
 def pieces(values: list[Any] | tuple[Any, ...], peak: float | None, key: str) -> Schedule:
@@ -142,7 +156,7 @@ def shape(value: Any, key: str) -> Callable[..., Schedule]:
     if isinstance(value, str) and value in SHAPES:
         return SHAPES[value]
     if isinstance(value, str) and "." in value:
-        return resolve(value, key)
+        return SHAPES.get(value.removeprefix("expkit.sched.")) or resolve(value, key, [])
     raise UserError(f"{key} must be one of {', '.join(SHAPES)} or a dotted name, got {value!r}")
 
 

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_loader_impl import get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from expkit.composition import apply
 
 
 @lru_cache(maxsize=4096)
@@ -39,7 +41,7 @@ class Composer:
             self.composed[others] = self.loader.load_sweep_config(self.config, list(others))
         config = copy.deepcopy(self.composed[others])
         OmegaConf.copy_cache(from_config=self.config, to_config=config)
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
+        apply(values, config)
         of_task = [override for override in all_of_them if not override.is_hydra_override()]
         names = config.hydra.job.config.override_dirname
         with open_dict(config):

@@ -8,6 +8,8 @@ key -> space in the override grammar, or a plain value. `hydra.sweeper.condition
 from collections.abc import Mapping
 from typing import Any
 
+from expkit.registry import entered
+
 RATES = {
     "sgd": "tag(log, interval(1e-2, 1.0))",
     "rmsprop": "tag(log, interval(1e-5, 1e-2))",
@@ -15,6 +17,7 @@ RATES = {
 """The learning rates of an optimizer that steps otherwise than Adam."""
 
 
+@entered
 def by_optimizer(params: Mapping[str, Any]) -> dict[str, Any]:
     """The learning rate, and for SGD the momentum, that suit the optimizer in `optim`.
 

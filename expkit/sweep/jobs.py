@@ -49,7 +49,7 @@ def conditional(conditions: str | None, params: Mapping[str, Any], search: Searc
     if conditions is None:
         return []
     key = "hydra.sweeper.conditions"
-    function = trust.resolve(conditions, key)
+    function = trust.resolve(conditions, key, ["expkit.sweep.conditions"])
     try:
         added = function(dict(params))
     except Exception as error:  # whatever a user's function may raise

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import setup_globals
 from hydra.types import HydraContext, RunMode
 from optuna.trial import FrozenTrial
 
+from expkit.command_line import open_hydra
 from expkit.config import Config
 from expkit.sweep.sweeper import prepare, run_sweep
 from expkit.sweep.trial import Sweep
 
-ROOT = Path(__file__).parents[2]
 TINY = (
     "+experiment=digits",
     "data.classes=[0,1,2]",
@@ -50,16 +48,15 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prepared() -> Iterator[Callable[..., tuple[Sweep, Config]]]:
     """The sweep of a command line, in this process."""
     GlobalHydra.instance().clear()
-    setup_globals()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
+    loader = open_hydra().config_loader
 
-        def make(*overrides: str, base: Sequence[str] = TINY) -> tuple[Sweep, Config]:
-            config = loader.load_configuration("config", [*base, *overrides], RunMode.MULTIRUN)
-            context = HydraContext(config_loader=loader, callbacks=Callbacks())
-            return prepare(context, config, list(config.hydra.overrides.task))
+    def make(*overrides: str, base: Sequence[str] = TINY) -> tuple[Sweep, Config]:
+        config = loader.load_configuration("config", [*base, *overrides], RunMode.MULTIRUN)
+        context = HydraContext(config_loader=loader, callbacks=Callbacks())
+        return prepare(context, config, list(config.hydra.overrides.task))
 
-        yield make
+    yield make
+    GlobalHydra.instance().clear()
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
         ),
         (
             [LR, "hydra.sweeper.conditions=expkit.sweep.space.text_of"],
-            "hydra.sweeper.conditions: expkit.sweep.space.text_of must give a mapping of keys to spaces, got",
+            "hydra.sweeper.conditions: expkit.sweep.space.text_of is nothing that a config may name",
         ),
         (
             [LR, "hydra.sweeper.conditions=expkit.sweep.conditions.by_optimizer"],
@@ -182,3 +182,11 @@ except SystemExit as end:
 assert not {"torch", "mlflow", "optuna", "pandas", "matplotlib"} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_conditions_of_the_users_must_give_spaces(prepared, tmp_path, monkeypatch):
+    (tmp_path / "my_wrong_conditions.py").write_text("def words(params): return 'optim.lr'")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("EXPKIT_TRUST", "my_wrong_conditions")
+    with pytest.raises(UserError, match=r"my_wrong_conditions\.words must give a mapping of keys to spaces, got"):
+        prepared("hydra/sweeper=expkit", LR, "hydra.sweeper.conditions=my_wrong_conditions.words")
