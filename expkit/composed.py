@@ -75,6 +75,8 @@ def explain(error: Exception) -> str:
         if choice in error.options:
             return f"{group}={choice}: config files end in .yaml; rename that file to {choice}.yaml"
         return f"{group}={choice} is no choice of {group}; {nearest(choice, error.options)}"
+    if isinstance(error, MissingConfigException):
+        return str(error).partition("\n\n")[0].strip()
     if isinstance(error, OverrideParseException):
         return in_quotes(error)
     if match := re.match(r"Ambiguous value for argument '(.*)'\n", str(error)):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository, ConfigRepository, IConfigRepository
 from hydra._internal.utils import create_config_search_path
@@ -20,6 +21,7 @@ from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from expkit.config import GROUPS, ROOT
 from expkit.config_files import check_file, unreadable
@@ -43,7 +45,7 @@ class Repository(ConfigRepository):
             check_file(files[0], config_path)
         try:
             return super().load_config(config_path)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, yaml.YAMLError, OmegaConfBaseException) as error:
             raise UserError(unreadable(files[0] if files else Path(config_path), error)) from error
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from hydra.plugins.config_source import ConfigSource
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
@@ -53,11 +54,19 @@ def check_file(file: Path, config_path: str) -> None:
         raise UserError(f"{at(file, root)}: a config holds lines KEY: VALUE, got {kind(root)}")
     check_keys(file, root)
     group = config_path.rpartition("/")[0]
-    if group in GLOBAL and HEADER not in text.splitlines()[:1]:
+    if group in GLOBAL and not has_header(text):
         raise UserError(f"{file}, line 1: a file in {group}/ sets keys of the whole config; begin it with\n{HEADER}")
     if group in GLOBAL or group == "":
         check_defaults(file, root)
         check_top(file, root)
+
+
+def has_header(text: str) -> bool:
+    """Whether a file says, as Hydra reads it, that its keys are those of the whole config."""
+    try:
+        return ConfigSource._get_header_dict(text)["package"] == "_global_"
+    except ValueError:  # other lines of that form
+        return False
 
 
 def unreadable(file: Path, error: Exception) -> str:
@@ -67,7 +76,8 @@ def unreadable(file: Path, error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"{file}, byte {error.start}: the file is not UTF-8; save it as that"
     advice = [hint for words, hint in HINTS.items() if words in problem]
-    line = f", line {mark.line + 1}" if mark else ""
+    key = getattr(error, "full_key", None)
+    line = f", line {mark.line + 1}" if mark else f", {key}" if key else ""
     return f"{file}{line}: {problem}; {advice[0] if advice else 'mend it, or put the text between quotes'}"
 
 
@@ -121,6 +131,9 @@ def check_defaults(file: Path, root: MappingNode) -> None:
 def check_top(file: Path, root: MappingNode) -> None:
     """Raise UserError for keys of the whole config that there are not, or that hold something else than keys."""
     for key, value in entries(root):
+        head, _, rest = key.value.partition(".")
+        if rest and head in (*KEYS, "hydra"):
+            raise UserError(f"{at(file, key)}: a file has no dots in its keys; write\n{nested(key.value)} ...")
         if key.value not in (*KEYS, "hydra", "defaults"):
             raise UserError(f"{at(file, key)}: {key.value} is no key of the config; {nearest(key.value, KEYS)}")
         if key.value in NODES:
@@ -144,6 +157,11 @@ def check_node(file: Path, key: ScalarNode, value: Node) -> None:
     else:
         advice = "write each on a line of its own, KEY: VALUE, indented and without a dash, or leave it out"
     raise UserError(f"{at(file, key)}: {key.value} holds keys, got {kind(value)}; {advice}")
+
+
+def nested(key: str) -> str:
+    """A dotted key as lines of YAML."""
+    return "\n".join(f"{'  ' * depth}{part}:" for depth, part in enumerate(key.split(".")))
 
 
 def entries(node: Node) -> Iterator[tuple[ScalarNode, Node]]:

@@ -10,8 +10,25 @@ from expkit.errors import UserError
 from expkit.optim.building import Settings, arguments, at, beta
 from expkit.optim.optimizer import Place
 
-UNFIT = ("Optimizer", "LBFGS", "SparseAdam")
-"""What is no optimizer, needs the loss again and again, or takes sparse gradients only."""
+UNFIT = {
+    "Optimizer": "is the base of all",
+    "LBFGS": "needs the loss again and again",
+    "SparseAdam": "takes sparse gradients only",
+    "Muon": "takes matrices only, and a model has biases, norms and convolutions",
+}
+"""What is no optimizer for these models, and why."""
+
+OWNERS = {
+    "lr": "optim.lr",
+    "momentum": "optim.mom",
+    "betas": "optim.mom and optim.sqr_mom",
+    "rho": "optim.sqr_mom",
+    "alpha": "optim.sqr_mom",
+    "eps": "optim.eps",
+    "weight_decay": "optim.wd",
+    "decoupled_weight_decay": "optim.decouple_wd",
+}
+"""What an optimizer calls a value -> the key that gives it here."""
 
 
 def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
@@ -19,11 +36,27 @@ def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
     known: dict[str, type[torch.optim.Optimizer]] = {
         key: kind for key, kind in vars(torch.optim).items() if is_optimizer(kind) and key not in UNFIT
     }
+    if name in UNFIT:
+        raise UserError(f"optim.name={name} {UNFIT[name]}, so it cannot be used here; choose another of torch.optim")
     if name not in known:
         raise UserError(
             f"optim.name={name} is no optimizer of torch.optim that can be used here; {nearest(name, known)}"
         )
     return known[name]
+
+
+def refuse_owned(options: Settings, kind: type[torch.optim.Optimizer], places: Mapping[str, Place]) -> None:
+    """Raise UserError for options that the optimizer has not, or that a key of expkit's own would overwrite."""
+    known = [key for key in arguments(kind) if key != "params"]
+    for key in options:
+        where = f"optim.options.{key}"
+        if key not in known:
+            raise UserError(f"{where} is no argument of torch.optim.{kind.__name__}; {nearest(key, known)}")
+        if key in ("foreach", "fused"):
+            raise UserError(f"{where} has no place here: the fastest form is taken by itself; leave it out")
+        is_free = (key == "alpha" and "sqr_mom" not in places) or (key == "eps" and "eps" not in places)
+        if key in OWNERS and not is_free:
+            raise UserError(f"{where} would be overwritten; give {OWNERS[key]}")
 
 
 def is_optimizer(found: object) -> bool:

@@ -212,10 +212,11 @@ def torch(
     Raises UserError for a name that torch has not, a hyperparameter that the optimizer has not, or wrong options.
     """
     from expkit.optim.building import stock
-    from expkit.optim.by_name import find_optimizer, own_defaults, own_places
+    from expkit.optim.by_name import find_optimizer, own_defaults, own_places, refuse_owned
 
     kind = find_optimizer(name)
     places = own_places(kind)
+    refuse_owned(options, kind, places)
     given = {key: value for key, value in {"mom": mom, "sqr_mom": sqr_mom, "eps": eps}.items() if value is not None}
     for key in given:
         if key not in places:
