@@ -37,7 +37,7 @@ def find_optimizer(name: str) -> type[torch.optim.Optimizer]:
         key: kind for key, kind in vars(torch.optim).items() if is_optimizer(kind) and key not in UNFIT
     }
     if name in UNFIT:
-        raise UserError(f"optim.name={name} {UNFIT[name]}, so it cannot be used here; choose another of torch.optim")
+        raise UserError(f"optim.name={name} is no optimizer of torch.optim that can be used here: it {UNFIT[name]}")
     if name not in known:
         raise UserError(
             f"optim.name={name} is no optimizer of torch.optim that can be used here; {nearest(name, known)}"
@@ -51,7 +51,8 @@ def refuse_owned(options: Settings, kind: type[torch.optim.Optimizer], places: M
     for key in options:
         where = f"optim.options.{key}"
         if key not in known:
-            raise UserError(f"{where} is no argument of torch.optim.{kind.__name__}; {nearest(key, known)}")
+            name = f"torch.optim.{kind.__name__}"
+            raise UserError(f"{name} refused optim.options: it has no argument {key!r}; {nearest(key, known)}")
         if key in ("foreach", "fused"):
             raise UserError(f"{where} has no place here: the fastest form is taken by itself; leave it out")
         is_free = (key == "alpha" and "sqr_mom" not in places) or (key == "eps" and "eps" not in places)

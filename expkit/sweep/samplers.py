@@ -135,7 +135,7 @@ def builder(spec: Mapping[str, Any], base: type, key: str) -> Callable[[int], An
     """A function of a seed that builds what a node names. Raises UserError for a node that nothing can be built of."""
     if "_target_" not in spec:
         raise UserError(f"{key} must be a short name or a node with _target_, got {dict(spec)}")
-    cls = trust.resolve(str(spec["_target_"]), f"{key}._target_", [base.__module__.removesuffix("._base")])
+    cls = trust.resolve(str(spec["_target_"]), f"{key}._target_", ["optuna.samplers", "optuna.pruners"])
     if not (inspect.isclass(cls) and issubclass(cls, base)) or cls is optuna.samplers.GridSampler:
         instead = "; for a grid write grid" if cls is optuna.samplers.GridSampler else ""
         raise UserError(
