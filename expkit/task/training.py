@@ -12,6 +12,7 @@ from expkit.check import checked
 from expkit.command import command, shown
 from expkit.config import Config
 from expkit.errors import UserError
+from expkit.idle import warn_of_idle
 from expkit.lr_finder import check_lr_find
 from expkit.run import Run, assemble, build, schedules_of
 from expkit.run_folder import RunFolder, read_json
@@ -45,6 +46,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
         with stop.heeded():
             run = assemble(config)
             tracker.look()
+            warn_of_idle(config, run.recipe)
 
         from expkit.checkpoint import Best, Checkpoints, load_checkpoint
         from expkit.progress import ProgressBar
