@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit import interrupt
+from expkit import interrupt, trust
 from expkit.command_line import run_hydra
 from expkit.composed import experiment, explain, plain
 from expkit.composition import expanded
@@ -34,6 +34,7 @@ from expkit.tracking.grid import place_in_grid
 def main() -> None:
     """Run the command line and leave with its exit status: 0, 1 for a user's mistake, 130 or 143 after a signal."""
     arguments = sys.argv[1:]
+    trust.read_environment()
     with reporting(os.environ.get("HYDRA_FULL_ERROR") == "1"):
         if not arguments:
             print(list_experiments())

@@ -10,7 +10,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
 
-from expkit import trust
 from expkit.composition import Loader, search_path_of
 from expkit.errors import UserError
 
@@ -20,7 +19,6 @@ def run_hydra(task: TaskFunction, arguments: Sequence[str]) -> None:
 
     Raises UserError and Hydra's exceptions for what is wrong with them.
     """
-    trust.read_environment()
     parser, folders = get_args_parser(), config_folders()
     args = parser.parse_intermixed_args(list(arguments), namespace=folders)
     if args.experimental_rerun is not None:

@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from expkit.composition import apply
+from expkit.composition import apply, latest
 
 
 @lru_cache(maxsize=4096)
@@ -34,7 +34,7 @@ class Composer:
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The config, Hydra's node included, of a job with these overrides; raises what Hydra does."""
-        all_of_them = [parsed(override) for override in overrides]
+        all_of_them = latest([parsed(override) for override in overrides])
         values = [override for override in all_of_them if self.is_value(override)]
         others = tuple(str(override.input_line) for override in all_of_them if not self.is_value(override))
         if others not in self.composed:

@@ -57,7 +57,7 @@ def test_the_values_of_one_trial_say_nothing_of_the_next(prepared):
     assert everything(composer.compose(sweep.search.fixed)) == everything(before)
 
 
-@pytest.mark.parametrize("override", ["optim.lrr=1", "optim=adm", "optimm=adam"])
+@pytest.mark.parametrize("override", ["transfer.phases.hea.lr=1", "optim=adm", "optimm=adam"])
 def test_what_hydra_refuses_is_refused(prepared, override):
     sweep, _ = prepared("hydra/sweeper=expkit", "optim.wd=interval(0, 1)")
     with pytest.raises(HydraException) as expected:
