@@ -3,6 +3,7 @@
 import errno
 import os
 import pickle
+import pickletools
 import warnings
 import zipfile
 from pathlib import Path
@@ -34,12 +35,23 @@ def load_torch(path: Path) -> object:
             with warnings.catch_warnings(action="ignore"):  # of what damaged bytes might mean
                 return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if zipped or "Unsupported global" in str(error):
+        if zipped or "Unsupported global" in str(error) or is_pickle(path):
             raise HoldsCode("holds more than tensors and plain values") from error
         raise Unreadable("is damaged or no file of torch.save") from error
     except Exception as error:  # a damaged file fails in any way it likes
         raise Unreadable("is damaged or no file of torch.save") from error
     raise Unreadable(f"is damaged (the checksum of {bad} is wrong)")
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is a single well-formed pickle, which torch alone does not write; nothing of it is run."""
+    with open(path, "rb") as file:
+        try:
+            for _ in pickletools.genops(file):
+                pass
+        except Exception:  # a damaged file fails in any way it likes
+            return False
+        return not file.read(1)
 
 
 def save_torch(content: object, path: Path) -> None:
