@@ -118,17 +118,46 @@ def shape_of_features(body: Any) -> Sequence[int]:
 
 
 def created(name: str, pretrained: bool, **options: object) -> Any:
-    """timm's model without a classifier; a failed download becomes one UserError."""
+    """timm's model without a classifier; weights that cannot be downloaded become one UserError."""
     timm = needed("timm")
+    if pretrained:
+        check_published(name, timm.get_pretrained_cfg(name))
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=0, **options)
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
+        raise UserError(f"model.weights: timm could not get its weights of {name} ({first_line(error)})") from error
+
+
+def check_published(name: str, config: Any) -> None:
+    """Ask once for the weights of a model where they are neither kept nor within reach: timm would ask for a minute.
+
+    Raises UserError that says what to fetch.
+    """
+    if config is None or not config.hf_hub_id:
+        return
+    hub = needed("huggingface_hub")
+    repository, _, revision = config.hf_hub_id.partition("@")
+    files = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    kept = (hub.try_to_load_from_cache(repository, file, revision=revision or None) for file in files)
+    if any(isinstance(path, str) for path in kept):
+        return
+    url = hub.hf_hub_url(repository, files[0], revision=revision or None)
+    try:
+        hub.get_hf_file_metadata(url)
+    except hub.errors.EntryNotFoundError:
+        pass  # the other file, then
+    except Exception as error:  # whatever the connection has
         raise UserError(
-            f"model.weights: timm could not get its weights of {name} ({str(error).splitlines()[0]}); without a "
-            "connection give a file instead: model.weights=FILE (timm's model.safetensors of that name)"
+            f"model.weights: timm's weights of {name} could not be downloaded ({first_line(error)}); fetch {url} on a "
+            "machine with a connection and give the file's path instead: model.weights=FILE"
         ) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def load_file_into(model: Classifier, options: Options, classifier: str | Sequence[str] | None, known: str) -> None:

@@ -1,13 +1,15 @@
 """ResNets of torchvision cut before their pooling, with its published weights."""
 
+import re
 from collections import OrderedDict
-from urllib.error import URLError
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torchvision import models
 
 from expkit.check import nearest
+from expkit.data.fetch import SECONDS, patience
 from expkit.errors import UserError
 from expkit.model.classifier import Classifier, with_new_head
 from expkit.model.groups import groups_of, resnet_groups
@@ -15,6 +17,8 @@ from expkit.model.options import Options
 from expkit.model.weights import fit_weights, read_weights
 from expkit.model.weights_file import weights_file
 
+HASH = re.compile(r"-([a-f0-9]+)\.")
+"""What a published file has of its hash in its name."""
 CUT = ("avgpool", "fc")
 """Children of torchvision's ResNet that the pool and the head replace."""
 
@@ -47,13 +51,16 @@ def named_weights(architecture: str, weights: str) -> dict[str, Tensor]:
 
 def download(what: str, url: str) -> dict[str, Tensor]:
     """The state dict at `url`, kept in torch's hub folder and checked against the hash in its name."""
-    try:
-        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", check_hash=True, weights_only=True
-        )
-    except (URLError, OSError, RuntimeError) as error:
-        raise UserError(
-            f"model.weights: {what} could not be downloaded ({error}); fetch {url} on a machine with a connection "
-            "and give the file's path instead: model.weights=FILE"
-        ) from error
-    return state
+    file = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    if not file.is_file():
+        prefix = HASH.search(file.name)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with patience(SECONDS):
+                torch.hub.download_url_to_file(url, str(file), prefix and prefix[1])
+        except (OSError, RuntimeError) as error:  # no connection, no room, another hash
+            raise UserError(
+                f"model.weights: {what} could not be downloaded ({error}); fetch {url} on a machine with a connection "
+                f"and put it there: {file}, or give its path: model.weights=FILE"
+            ) from error
+    return read_weights(file)

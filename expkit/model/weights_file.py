@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from safetensors import safe_open
+
 from expkit.command import command, override, pasted
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
@@ -40,6 +42,15 @@ def exported_weights(run: str) -> Path:
         so_far = f", or take its best epoch so far: {pasted(override('model.weights', str(folder.best_weights)))}"
         raise UserError(
             f"model.weights: the run {run} is not finished; end it with  {command(f'resume={run}')}"
-            f"{so_far if folder.best_weights.is_file() else ''}"
+            f"{so_far if has_body(folder.best_weights) else ''}"
         )
     return folder.exported_weights
+
+
+def has_body(file: Path) -> bool:
+    """Whether a run's weights are of a whole model: where its body is frozen, the head alone is kept until the end."""
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return any(name.startswith("body.") for name in tensors.keys())  # noqa: SIM118  (it is no mapping)
+    except Exception:  # a file that is missing or damaged is no way out either
+        return False

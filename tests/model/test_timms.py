@@ -1,6 +1,9 @@
 import re
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -70,8 +73,37 @@ def test_unknown_names_are_answered_with_known_ones(options, message):
 def test_a_failed_download_is_one_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(UserError, match=r"timm could not get its weights of test_vit .* model.weights=FILE"):
+    with pytest.raises(UserError, match=r"weights of test_vit could not be .* fetch http\S+ .* model.weights=FILE"):
         timm(3, name="test_vit", weights="pretrained")
+
+
+class Busy(BaseHTTPRequestHandler):
+    """A server that cannot answer now, and counts who asks."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_HEAD(self):
+        self.asked.append(self.path)
+        self.send_error(503)
+
+    do_GET = do_HEAD
+
+    def log_message(self, format, *args):
+        pass
+
+
+def test_a_server_that_does_not_answer_is_asked_once(tmp_path, monkeypatch):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", address)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        with pytest.raises(
+            UserError, match=r"timm's weights of test_vit could not be .* fetch http://127\S+safetensors"
+        ):
+            timm(3, name="test_vit", weights="pretrained")
+        server.shutdown()
+    assert len(Busy.asked) == 1
 
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):

@@ -2,6 +2,8 @@ import logging
 import os
 import pickle
 import random
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -215,5 +217,10 @@ def test_a_misspelt_name_is_told_from_a_missing_file():
 def test_a_download_that_fails_says_what_to_fetch(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"fetch https://\S+resnet18\S+\.pth .* model.weights=FILE"):
+    with pytest.raises(UserError, match=r"fetch https://\S+resnet18\S+\.pth .* model.weights=FILE") as error:
+        resnet18(5, weights="IMAGENET1K_V1")
+    # Put there as the message says, but damaged.
+    place = re.search(r"put it there: (\S+),", str(error.value))[1]
+    Path(place).write_bytes(b"PK half")
+    with pytest.raises(UserError, match=rf"{place} is damaged"):
         resnet18(5, weights="IMAGENET1K_V1")

@@ -7,6 +7,7 @@ from torchvision import models
 
 from expkit.errors import UserError
 from expkit.model import efficientnet_lite0, resnet18, timm, xresnet18
+from expkit.model.head_only import HeadOnly
 from expkit.model.weights import save_weights
 from expkit.model.weights_file import NAMES, weights_file
 from expkit.run_folder import RunFolder, write_json
@@ -65,6 +66,12 @@ def test_an_unfinished_run_is_refused_with_its_best_epoch_as_a_way_out(run, buil
     run.best_weights.unlink()
     with pytest.raises(UserError, match=rf"resume={re.escape(str(run.path))}$"):
         build(5, weights=str(run.path))
+
+
+def test_the_head_alone_of_an_unfinished_frozen_run_is_no_way_out(run):
+    save_weights(HeadOnly(torch.nn.Linear(8, 5)), run.best_weights)
+    with pytest.raises(UserError, match=rf"resume={re.escape(str(run.path))}$"):
+        weights_file(str(run.path))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
