@@ -5,7 +5,7 @@ import shutil
 import socket
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,22 +38,30 @@ def fetch(archive: Archive, root: Path) -> None:
     """Put the folder of `archive` into `root`, one process at a time.
 
     An archive with the right checksum that lies in `root` already is used, otherwise it is downloaded. All work is done
-    in a hidden folder beside, so that a process that is killed leaves nothing that looks whole.
+    in a hidden folder beside, so that a process that is killed leaves nothing that looks whole. What fails leaves
+    nothing, not even a folder that was not there before.
     Raises FetchError where there is no connection, no space, another checksum or an archive that reaches outside.
     """
-    work = root / f".{archive.folder}.partial"
+    work, lock = root / f".{archive.folder}.partial", root / ".fetch.lock"
+    made = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / ".fetch.lock"):
+        with FileLock(lock):
             if (root / archive.folder).exists():
                 return  # another process was faster
             shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
             try:
                 unpack(packed(archive, root, work), work / "unpacked")
                 os.replace(work / "unpacked" / archive.folder, root / archive.folder)
+            except Exception:
+                lock.unlink()  # a root that was mistyped is left as it was
+                raise
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     except Exception as error:  # network, disk, checksum and archive errors share no class
+        for folder in made:
+            with suppress(OSError):  # what is not empty is another's
+                folder.rmdir()
         raise FetchError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
 
 

@@ -16,6 +16,7 @@ from expkit.data.file_names import LabelPattern
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.hints import hints_of_empty, hints_of_flat
 from expkit.data.items import UNLABELLED, Data
+from expkit.data.label_doubts import warn_of_labels
 from expkit.data.layout import find_splits
 from expkit.data.left_out import Listed, notes_of_left_out
 from expkit.data.links import Links
@@ -87,7 +88,10 @@ def folders(
         found[Split.TRAIN].links.report()
     else:
         parts = by_pattern(root, layout.folders, layout.beside, LabelPattern(label_pattern))
-    classes = sorted(parts[Split.TRAIN].words)
+    train = parts[Split.TRAIN]
+    classes = sorted(train.words)
+    counts = np.bincount(train.codes[train.codes >= 0], minlength=len(classes))
+    warn_of_labels(train.words, counts, f"the classes of {root}")
     listed = [one for part in parts.values() for one in part.listed]
     notes = [note for part in parts.values() for note in part.notes]
     files = FileList(

@@ -6,6 +6,7 @@ Warnings must be rare and right, so each rule below says what healthy data set i
 import json
 import logging
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -53,7 +54,7 @@ def doubts(classes: Sequence[str], counts: NDArray[np.integer], mend: str) -> It
 
 
 def doubts_of_spelling(classes: Sequence[str], counts: NDArray[np.integer], mend: str) -> Iterable[str]:
-    """Labels that differ in case, spaces, hyphens or the form of a number only, such as `cat` and `Cat`.
+    """Labels that differ in case, spaces, hyphens, Unicode or the form of a number only, such as `cat` and `Cat`.
 
     Single characters are spared: letters are classes of their own.
     """
@@ -83,11 +84,11 @@ def merging(classes: Sequence[str], counts: NDArray[np.integer], groups: Sequenc
 
 
 def essence(name: str) -> str:
-    """What stays of a label without case, spaces, hyphens and underscores, or the way in which a number is written."""
+    """What stays of a label without case, spaces, hyphens, underscores, Unicode form and the way to write a number."""
     number = number_of(name)
     if number is not None:
         return f"{number:g}"
-    return re.sub(r"[\s_\-]+", " ", name).strip().casefold()
+    return re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
 
 
 def number_of(name: str) -> float | None:

@@ -11,6 +11,7 @@ from expkit.data.fetch import Archive, FetchError, fetch
 from expkit.data.file_names import PET_BREED, PET_SPECIES, LabelPattern
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import Data
+from expkit.data.listing import Found, scan
 from expkit.data.packed import Packed
 from expkit.data.split import Split
 from expkit.errors import UserError, first_ten
@@ -59,8 +60,19 @@ def pets(
     words, codes = LabelPattern(PATTERNS[labels]).label(names)
     held_out = Split.VALID if valid_pct is None else Split.TEST
     splits = np.repeat(np.array([Split.TRAIN, held_out], np.int8), [len(trainval), len(test)])
-    files = FileList(str(folder), names, codes, splits, tuple(words), str(folder))
+    notes = notes_of_lists(folder, len(names), held_out)
+    files = FileList(str(folder), names, codes, splits, tuple(words), str(folder), notes=notes)
     return checked_data(files, on_bad_image, valid_pct, seed)
+
+
+def notes_of_lists(folder: Path, listed: int, held_out: Split) -> tuple[str, ...]:
+    """What the official lists are used for, and how many images are in none."""
+    found = Found()
+    scan(os.fsencode(folder / "images"), b"", found, nested=False)
+    notes = [f"{held_out.name.lower()} is the official test list"]
+    if found.count > listed:
+        notes.append(f"left out: {found.count - listed} images in no list")
+    return tuple(notes)
 
 
 def find_layout(root: Path) -> Path | None:

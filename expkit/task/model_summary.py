@@ -7,6 +7,7 @@ from expkit.check import checked
 from expkit.config import Config
 from expkit.run import build, plan, with_rate
 from expkit.run_folder import RunFolder
+from expkit.task.training import warning_on_screen
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +30,8 @@ def summary(config: Config, folder: RunFolder) -> None:
     from expkit.model.summary import summary as rows_of
 
     phases = plan(config).phases
-    data = build(config.data)
+    with warning_on_screen():
+        data = build(config.data)
     # Weights change nothing here, and may have to be downloaded.
     model = build({**config.model, "weights": None}, len(data.classes))
     optimizer = build(with_rate(config.optim), model)

@@ -198,18 +198,28 @@ def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
 @contextmanager
 def logging_to(folder: RunFolder) -> Iterator[None]:
     """Log to expkit.log with times, and plainly to standard error."""
-    file, screen = logging.FileHandler(folder.log, encoding="utf-8"), logging.StreamHandler()
+    file = logging.FileHandler(folder.log, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    with warning_on_screen() as root:
+        root.addHandler(file)
+        try:
+            yield
+        finally:
+            root.removeHandler(file)
+            file.close()
+
+
+@contextmanager
+def warning_on_screen() -> Iterator[logging.Logger]:
+    """Print warnings plainly to standard error; gives the logger of all of expkit."""
+    screen = logging.StreamHandler()
     screen.setLevel(logging.WARNING)
     screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     root = logging.getLogger("expkit")
     root.setLevel(logging.INFO)
     root.propagate = False
-    for handler in (file, screen):
-        root.addHandler(handler)
+    root.addHandler(screen)
     try:
-        yield
+        yield root
     finally:
-        for handler in (file, screen):
-            root.removeHandler(handler)
-            handler.close()
+        root.removeHandler(screen)

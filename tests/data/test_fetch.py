@@ -66,7 +66,7 @@ def test_another_checksum_is_refused_and_nothing_is_unpacked(tree, publish, tmp_
     archive = replace(publish(tree), md5="0" * 32)
     with pytest.raises(FetchError, match="corrupted"):
         fetch(archive, tmp_path / "data")
-    assert os.listdir(tmp_path / "data") == [".fetch.lock"]
+    assert not (tmp_path / "data").exists()
 
 
 def member(name, **facts):
@@ -97,14 +97,24 @@ def test_an_archive_that_reaches_outside_is_refused(entry, server, tmp_path):
     archive = offer(server, tmp_path, "set", data.getvalue())
     with pytest.raises(FetchError, match=r"Outside|AbsoluteLink|SpecialFile"):
         fetch(archive, tmp_path / "data")
-    assert os.listdir(tmp_path / "data") == [".fetch.lock"]
+    assert not (tmp_path / "data").exists()
     assert not list(tmp_path.rglob("outside.txt"))
 
 
 def test_an_archive_of_something_else_is_refused(tree, publish, tmp_path):
     with pytest.raises(FetchError, match="other"):
         fetch(replace(publish(tree), folder="other"), tmp_path / "data")
-    assert seen(tmp_path / "data") == []
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_root_that_was_mistyped_is_left_as_it_was(server, tmp_path):
+    archive = Archive(f"http://127.0.0.1:{server.server_port}/gone.tgz", "0" * 32, "set")
+    (tmp_path / "mine").mkdir()
+    for root in (tmp_path / "mine", tmp_path / "no" / "such" / "place"):
+        with pytest.raises(FetchError, match="404"):
+            fetch(archive, root)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "www"]
+    assert not list((tmp_path / "mine").iterdir())
 
 
 @pytest.fixture

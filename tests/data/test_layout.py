@@ -188,3 +188,30 @@ def test_archives_that_are_packed_and_tables_beside_are_named(tmp_path, tree):
     (tmp_path / "labels.csv").touch()
     with pytest.raises(UserError, match=r"data=csv data\.file=.*labels\.csv"):
         tree(".")
+
+
+def test_classes_that_are_spelt_alike_bring_a_warning(tree, caplog):
+    nfc, nfd = "caf\u00e9", "cafe\u0301"
+    assert len(tree("Cat", "cat", "dog ", "dog", nfc, nfd, "fox").classes) == 7
+    assert "3 classes seem to be spelt in several ways" in caplog.text
+    for pair in ("'Cat' (3 images) and 'cat'", "'dog' (3 images) and 'dog '", f"{nfd!r} (3 images) and {nfc!r}"):
+        assert pair in caplog.text
+
+
+def test_a_class_of_valid_that_differs_by_nothing_visible_is_told_so(tree):
+    with pytest.raises(UserError, match=r"differs from .* in its Unicode form \(NFC, NFD\) only; rename one"):
+        tree("train/caf\u00e9", "train/fox", "valid/cafe\u0301")
+
+
+def test_patterns_that_tell_no_classes_are_refused(tmp_path, save):
+    for word in ("cat", "dog"):
+        for number in range(3):
+            save(f"{word}.{number}.png")
+    with pytest.raises(UserError, match=r"label_pattern .* gives the single class 'png' for all 6 file names"):
+        folders(root=str(tmp_path), label_pattern=r"(?P<label>\w+)$")
+    with pytest.raises(UserError, match=r"gives a class of its own, such as 'cat\.0', for all 6 file names"):
+        folders(root=str(tmp_path), label_pattern=r"^(?P<label>.+)\.")
+    with pytest.raises(UserError, match=r"no class folders.*as .*data\.label_pattern=") as raised:
+        folders(root=str(tmp_path))
+    (suggested,) = re.findall(r"""data\.label_pattern="(.*)"' does""", str(raised.value))
+    assert folders(root=str(tmp_path), label_pattern=suggested).classes == ("cat", "dog")
