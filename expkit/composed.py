@@ -72,8 +72,6 @@ def explain(error: Exception) -> str:
     """The message of an error, with the nearest spelling where a key or a choice does not exist."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        if choice in error.options:
-            return f"{group}={choice}: config files end in .yaml; rename that file to {choice}.yaml"
         return f"{group}={choice} is no choice of {group}; {nearest(choice, error.options)}"
     if isinstance(error, MissingConfigException):
         return str(error).partition("\n\n")[0].strip()

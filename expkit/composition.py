@@ -39,6 +39,9 @@ class Repository(ConfigRepository):
         """The config of a file. Raises UserError that names the file and line of a mistake."""
         sources = [source for source in self.sources if source.is_config(config_path)]
         files = [Path(source.path, f"{config_path.removesuffix('.yaml')}.yaml") for source in sources]
+        for misnamed in [] if files else [Path(source.path, f"{config_path}.yml") for source in self.sources]:
+            if misnamed.is_file():
+                raise UserError(f"{misnamed}: config files end in .yaml; rename it")
         if len(files) > 1 and all(file.is_file() for file in files):
             raise UserError(f"{files[1]} would never be read, since {files[0]} has the same name; rename it")
         if files and files[0].is_file():

@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from expkit.command import command, shown
+from expkit.config_files import load_yaml
 from expkit.errors import UserError, first_ten
 from expkit.run_folder import RunFolder, finite, read_json
 
@@ -22,7 +23,7 @@ def heed_edits(folder: RunFolder, allowed: Sequence[str]) -> list[str]:
     before = read_json(folder.facts).get("config")
     if before is None:  # of a version that kept none
         return []
-    now = plain_values(OmegaConf.to_container(OmegaConf.load(folder.config)))
+    now = plain_values(OmegaConf.to_container(load_yaml(folder.config)))
     changed = {key: line for key, line in differences(before, now) if not within(key, HARMLESS)}
     refused = [key for key in changed if not within(key, allowed)]
     if refused:

@@ -4,13 +4,19 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expkit import trust
 from expkit.check import keywords
 from expkit.config import Config, Node
 from expkit.run import overridden
 from expkit.transfer import Recipe
+
+if TYPE_CHECKING:
+    from expkit.data.items import Data
+
+CUT = "valid is cut from train"
+"""How the data say, among their notes, that they were cut."""
 
 log = logging.getLogger("expkit")
 
@@ -45,9 +51,9 @@ RULES = (
 )
 
 
-def warn_of_idle(config: Config, recipe: Recipe) -> None:
+def warn_of_idle(config: Config, recipe: Recipe, data: "Data") -> None:
     """Log, once a process, each key without effect."""
-    for sentence in idle(config, recipe):
+    for sentence in (*idle(config, recipe), *by_data(config.data, data)):
         warn(sentence)
 
 
@@ -85,6 +91,14 @@ def by_rules(config: Config) -> Iterator[tuple[str, str]]:
         for key, value in config.lr_find.items():
             if value != base.get(key):
                 yield f"lr_find.{key}", "no learning rate is searched; give optim.lr=auto, or task=lr_find"
+
+
+def by_data(node: Node, data: "Data") -> Iterator[str]:
+    """A sentence for each key that says how to cut validation images, where the data have some of their own."""
+    is_cut = any(note.startswith(CUT) for note in data.notes)
+    for key in given(node):
+        if key in ("valid_pct", "seed") and not is_cut and node.get("valid_pct") is not None:
+            yield f"data.{key} has no effect: the data have validation images of their own, so that nothing is cut"
 
 
 def by_phases(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,8 @@ from expkit import trust
 from expkit.command_line import compose, run_hydra
 from expkit.composed import plain
 from expkit.errors import UserError
+from expkit.run import build
+from expkit.sched import custom
 from tests.conftest import ROOT, composed
 
 CANARY = """
@@ -226,3 +228,37 @@ def test_of_all_names_in_libraries_a_config_may_name_builders_alone():
             assert is_class or module.startswith(("torchvision.models.", "torchvision.ops.")), (dotted, module)
     assert {"torch.nn.Linear", "optuna.samplers.TPESampler", "torchvision.models.resnet18"} <= allowed.keys()
     assert not os.path.exists(ROOT / "sung")
+
+
+@pytest.mark.parametrize(
+    ("group", "gives", "message"),
+    [
+        ("sched", "1", "a dict of schedules, got a int"),
+        ("optim", "model", "an expkit Optimizer"),
+        ("augment", "None", "expkit.augment.Transforms"),
+        ("data", "[]", "an expkit.data.Data"),
+        ("model", "__import__('torch').nn.Flatten()", "a torch.nn.Module with layer_groups"),
+    ],
+)
+def test_a_function_of_the_users_gives_what_its_group_promises(tmp_path, monkeypatch, group, gives, message):
+    (tmp_path / f"my_{group}.py").write_text(f"def make(model=None, *wired): return {gives}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("EXPKIT_TRUST", f"my_{group}")
+    with pytest.raises(UserError, match=rf"{group}\._target_: my_{group}\.make must give {message}"):
+        build({"_target_": f"my_{group}.make"}, group=group)
+
+
+@pytest.mark.parametrize(("body", "message"), [("return 'a'", "must give a number"), ("return 1 / 0", "raised Zero")])
+def test_a_curve_of_the_users_gives_numbers(tmp_path, monkeypatch, body, message):
+    (tmp_path / "my_curve.py").write_text(f"def curve(t): {body}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_curve", raising=False)
+    monkeypatch.setenv("EXPKIT_TRUST", "my_curve")
+    with pytest.raises(UserError, match=rf"sched\.hypers\.wd: my_curve\.curve.* {message}"):
+        custom([0.1], hypers={"wd": "my_curve.curve"})
+
+
+@pytest.mark.parametrize("name", ["expkit.sched.one_cycle", "torch.nn.ReLU", "expkit.lr_finder.valley"])
+def test_a_curve_is_no_function_of_another_kind(name):
+    with pytest.raises(UserError, match=rf"sched\.hypers\.wd: {name} does not do here"):
+        custom([0.1], hypers={"wd": name})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from expkit.idle import idle
-from expkit.run import plan
+from expkit.idle import by_data, idle
+from expkit.run import build, plan
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_a_key_without_effect_is_told(config_of, overrides, expected):
 def test_a_healthy_config_brings_no_warning(config_of, overrides):
     config = config_of(*overrides)
     assert idle(config, plan(config)) == []
+
+
+def test_a_cut_that_is_not_made_is_told(colour_folders):
+    for root, expected in ((colour_folders, True), (colour_folders / "train", False)):
+        node = {"_target_": "expkit.data.folders", "root": str(root), "valid_pct": 0.3}
+        told = [sentence.partition(" has")[0] for sentence in by_data(node, build(node))]
+        assert told == (["data.valid_pct"] if expected else [])

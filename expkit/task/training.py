@@ -46,7 +46,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
         with stop.heeded():
             run = assemble(config)
             tracker.look()
-            warn_of_idle(config, run.recipe)
+            warn_of_idle(config, run.recipe, run.data)
 
         from expkit.checkpoint import Best, Checkpoints, load_checkpoint
         from expkit.progress import ProgressBar
