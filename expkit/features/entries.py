@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,8 @@ log = logging.getLogger("expkit.features")
 
 MARKER = "marker.json"
 PARTIAL, OLD = ".partial", ".old"
+LEFT = re.compile("(body-)?[0-9a-f]+")
+"""Keys of what a build or a removal that was killed left."""
 Fill = Callable[[Path], Mapping[str, Any]]
 """Writes the files of an entry into a folder, and gives the facts for its marker (plain JSON values)."""
 
@@ -140,11 +143,18 @@ class Entries:
         return True
 
     def names(self) -> list[str]:
-        """The keys of all entries, complete or not."""
+        """The keys of all entries, complete or not; what else lies in the folder is somebody's and not looked at."""
         if not self.folder.is_dir():
             return []
-        names = {path.name.removesuffix(PARTIAL).removesuffix(OLD) for path in self.folder.iterdir() if path.is_dir()}
-        return sorted(names - {"locks"})
+        return sorted({name for path in self.folder.iterdir() if path.is_dir() and (name := self.key_of(path))})
+
+    def key_of(self, path: Path) -> str | None:
+        """The key of a folder that is an entry or what is left of one; None for any other."""
+        name = path.name.removesuffix(PARTIAL).removesuffix(OLD)
+        left = name != path.name and LEFT.fullmatch(name)
+        # Each build begins with a lock, whose file stays.
+        ours = left or (self.folder / "locks" / name).exists() or (path / MARKER).exists()
+        return name if ours else None
 
 
 def opened(folder: Path) -> Entry | None:

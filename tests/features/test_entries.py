@@ -84,6 +84,8 @@ def test_leftovers_of_killed_builds_and_damaged_entries_are_removed_at_any_age(e
     (entries.folder / "killed.partial").mkdir()
     (entries.folder / "retired.old").mkdir()
     (entries.folder / "damaged").mkdir()
+    for key in ("killed", "retired", "damaged"):  # as each build leaves one
+        (entries.folder / "locks" / key).touch()
     assert entries.names() == ["damaged", "killed", "retired", "whole"]
     removed = [key for key in entries.names() if entries.remove_unused(key, 0.0)]
     assert removed == ["damaged", "killed", "retired"]
@@ -101,3 +103,12 @@ def test_an_entry_cannot_be_opened_in_the_middle_of_its_removal(entries):
         os.rename(folder, folder.with_suffix(".old"))
         remover.close()
         assert found.result() is None
+
+
+def test_folders_of_others_beside_the_entries_are_neither_listed_nor_removed(entries):
+    entries.get("a", fill("one"), what="text")
+    photo = entries.folder / "photos" / "cat.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(b"mine")
+    assert entries.names() == ["a"]
+    assert photo.read_bytes() == b"mine"
