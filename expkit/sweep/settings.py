@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
 from typing import Any, Literal
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from expkit.check import Count, NotNegativeInt, Positive, check_arguments
@@ -11,7 +14,9 @@ from expkit.errors import UserError
 
 TARGET = "hydra_plugins.expkit_sweeper.ExpkitSweeper"
 DATABASES = ("sqlite", "postgresql", "mysql")
-STUDY = "${oc.select:hydra.runtime.choices.experiment,unnamed}-${oc.select:hydra.runtime.choices.sweeps,search}"
+STUDY = "${oc.select:hydra.runtime.choices.experiment,unnamed}-${expkit.searched:}"
+SHARED = ("experiment", "sweeps", "tracking", "task", "num_workers")
+"""Keys that do not tell one search from another of the same experiment."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,35 @@ class Settings:
     """Dotted name of a function of a trial's params that gives further ones, but for keys that are told anyway."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Key of the config -> its space in the override grammar, {around: lr_find, factor: F}, or a value."""
+
+
+def searched(*, _root_: DictConfig) -> str:
+    """What a study is called after its experiment: the sweep's file, or else the keys that the command line searches.
+
+    With these goes a sum over all that it says, so that another search does not meet the study of this one.
+    """
+    hydra = _root_.hydra
+    chosen = [str(one) for one in (hydra.runtime.choices.get("sweeps"),) if one]
+    parser = OverridesParser.create()
+    told = [parser.parse_override(one) for one in hydra.overrides.task]
+    told = [one for one in told if one.get_key_element().lstrip("+~").split(".")[0] not in SHARED]
+    keys = [one.get_key_element().lstrip("+") for one in told if searches(one)]
+    if chosen and not keys:
+        return chosen[0]
+    sweeper = hydra.sweeper
+    shared = [sweeper.get(key) for key in ("repeats", "conditions", "params")] + [sweeper.get("sampler") == "grid"]
+    text = repr([one.input_line for one in told]) + repr(shared)
+    words = "-".join([*chosen, *keys])[:60].replace("/", "_") or "search"
+    return f"{words}-{blake2b(text.encode(), digest_size=3).hexdigest()}"
+
+
+def searches(override: Override) -> bool:
+    """Whether an override gives a space."""
+    value = override.value()
+    return override.is_sweep_override() or (isinstance(value, Mapping) and "around" in value)
+
+
+OmegaConf.register_new_resolver("expkit.searched", searched, replace=True)
 
 
 def sweeper_node() -> dict[str, Any]:

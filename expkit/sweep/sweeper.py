@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from expkit import interrupt
+from expkit.command import override
 from expkit.composed import experiment
 from expkit.config import Config
 from expkit.errors import UserError, first_ten
@@ -56,6 +57,7 @@ def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> 
     Raises UserError for whatever is wrong with it, naming the key.
     """
     settings = read_settings(config.hydra.sweeper)
+    pin_name(config, settings.study_name)
     search = read_search(settings.params, arguments, context.config_loader)
     base, added = check_sweep(context, config, settings, search)
 
@@ -69,6 +71,13 @@ def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> 
     hide_password(shown)
     told = searches(base, settings, search, added)
     return Sweep(context, shown, settings, search, folder, storage, told), base
+
+
+def pin_name(config: DictConfig, name: str) -> None:
+    """Call the study so in the configs of its trials, too: each searches nothing itself, and Hydra composes it anew."""
+    with read_write(config), open_dict(config):
+        config.hydra.sweeper.study_name = name
+        config.hydra.overrides.hydra.append(override("hydra.sweeper.study_name", name))
 
 
 def run_sweep(sweep: Sweep, base: Config) -> None:

@@ -146,9 +146,11 @@ def test_a_study_is_gone_on_with_as_if_it_had_never_stopped(seeded, swept, direc
 
 
 def test_another_search_under_the_same_name_is_refused_with_the_difference(swept):
-    swept(LR, "hydra.sweeper.n_trials=1")
+    name = "hydra.sweeper.study_name=digits-search"
+    swept(LR, "hydra.sweeper.n_trials=1", name)
     with pytest.raises(UserError) as refused:
         swept(
+            name,
             "optim.lr=tag(log, interval(1e-4, 1))",
             "optim.wd=interval(0, 1)",
             "batch_size=32",
@@ -160,6 +162,20 @@ def test_another_search_under_the_same_name_is_refused_with_the_difference(swept
         "  space: optim.wd was nothing, is now 'interval(0.0, 1.0)'",
         "  config: batch_size was 64, is now 32",
     ]
+
+
+def test_a_study_that_was_given_no_name_is_called_after_what_it_searches(prepared):
+    def name(*overrides: str) -> str:
+        return prepared("hydra/sweeper=expkit", *overrides)[0].folder.name
+
+    one = name(LR)
+    assert one.startswith("sweep_digits-optim.lr-")
+    assert name(LR, "hydra.sweeper.n_trials=3", "num_workers=1") == one
+    others = [name(LR.replace("1e-1", "1")), name(LR, "batch_size=32"), name(LR, "hydra.sweeper.repeats=2")]
+    others += [name(LR, "optim.wd=0.1,0.2"), name("optim=sgd,adam")]
+    assert len({one, *others}) == 6
+    assert name("+sweeps=lr_wd_pct_start", "batch_size=32") == "sweep_digits-lr_wd_pct_start"
+    assert name("+sweeps=lr_wd_pct_start", LR).startswith("sweep_digits-lr_wd_pct_start-optim.lr-")
 
 
 def test_a_folder_of_another_study_is_refused(swept, directory):

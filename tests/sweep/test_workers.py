@@ -18,7 +18,7 @@ from expkit.sweep.study import AGAIN, DIED, INTERRUPTED, WORKER, count, is_lost
 from tests.sweep.conftest import expkit, start
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
-SWEEP = ("hydra/sweeper=expkit", LR, "hydra.sweeper.pruner=none")
+SWEEP = ("hydra/sweeper=expkit", LR, "hydra.sweeper.pruner=none", "hydra.sweeper.study_name=digits-search")
 
 
 def trials_in(cwd: Path) -> list[FrozenTrial]:
