@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from rich.console import Console
 
 from expkit.command import command, shown
 from expkit.composed import plain
-from expkit.config import GROUPS, Config
+from expkit.config import GROUPS, ROOT, Config
+from expkit.model.weights_file import NAMES
 from expkit.run import build
 from expkit.run_folder import RunFolder, write_whole
 from expkit.sweep.composing import Composer
@@ -30,6 +32,8 @@ SHOWN = 10
 """So many of the best trials are shown with the study."""
 BEST = Path("best", "experiment", "best.yaml")
 """Where the best run lies in a sweep's folder, as a config that --config-dir finds."""
+PATHS = ("root", "file", "source", "weights")
+"""Keys of the data and the model that may be paths."""
 
 
 def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | None) -> None:
@@ -46,8 +50,8 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | No
         print(f"no trial of the study {study.study_name} came to its end{why}; folder {shown(sweep.folder)}")
         return
     send_model(sweep.folder, base, best)
-    text = best_experiment(sweep, metric, study.study_name, best)
-    write_whole(sweep.folder / BEST, lambda path: path.write_text(text, encoding="utf-8"))
+    for name, text in best_files(sweep, metric, study.study_name, best).items():
+        write_whole(sweep.folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
     found = {
         "name": "optuna",
         "best_params": best.params,
@@ -135,17 +139,35 @@ def description(study: optuna.Study, trials: list[FrozenTrial], metric: str) -> 
     return f"The best of {len(trials)} trials:\n\n{markdown(columns, rows)}"
 
 
-def best_experiment(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> str:
-    """The best trial as an experiment: the choice of each group, and every value as it was."""
+def best_files(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> dict[Path, str]:
+    """The best trial as an experiment: the choice of each group, and every value as it was; file -> content.
+
+    Choices that lie in a folder of the user's come along, and paths are absolute, so that nothing else is needed.
+    """
     composed, choices = Composer(sweep.context, sweep.config).job(best.user_attrs[OVERRIDES])
     config = {key: value for key, value in asdict(plain(composed)).items() if key != "task"}
+    for group in ("data", "model"):
+        config[group] = {key: from_anywhere(key, value) for key, value in config[group].items()}
+    own = {group: choices[group] for group in GROUPS if not (ROOT / "conf" / group / f"{choices[group]}.yaml").exists()}
+    files = {
+        BEST.parents[1] / group / f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(config[group]))
+        for group, name in own.items()
+        if group in config
+    }
     chosen = [{f"override /{group}": choices[group]} for group in GROUPS if group != "task"]
     header = (
         "# @package _global_\n"
         f"# {reproduce(sweep.folder, best)}\n"
         f"# Trial {best.number} of the study {study}: {mean_over(sweep)}{metric} {value_of(best)}\n"
     )
-    return header + OmegaConf.to_yaml(OmegaConf.create({"defaults": chosen, **config}))
+    return files | {BEST: header + OmegaConf.to_yaml(OmegaConf.create({"defaults": chosen, **config}))}
+
+
+def from_anywhere(key: str, value: object) -> object:
+    """A value of the config with the path of what is there made absolute."""
+    if not isinstance(value, str) or value in NAMES or not (key in PATHS or value.endswith(".npy")):
+        return value
+    return str(Path(value).resolve()) if Path(value).exists() else value
 
 
 def write_trials(folder: Path, trials: list[FrozenTrial]) -> None:

@@ -1,6 +1,7 @@
 """Whole sweeps on real data, in this process."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +11,16 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import torch
 import yaml
 from mlflow import MlflowClient
 from optuna.trial import TrialState
 from PIL import Image
 
 from expkit.errors import UserError
-from expkit.sweep.study import FAILED
+from expkit.sweep.report import best_files, reproduce
+from expkit.sweep.study import FAILED, WORKER
+from expkit.sweep.trial import OVERRIDES
 from tests.sweep.conftest import TINY, expkit, trials_of
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
@@ -162,6 +166,31 @@ def test_another_search_under_the_same_name_is_refused_with_the_difference(swept
         "  space: optim.wd was nothing, is now 'interval(0.0, 1.0)'",
         "  config: batch_size was 64, is now 32",
     ]
+
+
+def test_the_best_run_needs_nothing_but_its_own_folder(prepared, directory, monkeypatch):
+    """A choice of the user's own comes along, and paths lead from anywhere."""
+    (directory / "own" / "transfer").mkdir(parents=True)
+    (directory / "own" / "transfer" / "mine.yaml").write_text(
+        "_target_: expkit.transfer.recipe\nphases: {warm: {epochs: 1, trains: head}, all: {epochs: rest}}\n"
+    )
+    (directory / "my photos").mkdir()
+    base = ("data=folders", "data.root=my photos", "transfer=mine", f"hydra.searchpath=[file://{directory}/own]")
+    sweep, _ = prepared("hydra/sweeper=expkit", LR, "hydra.sweeper.study_name=my study", base=base)
+    overrides = [*sweep.search.fixed, "optim.lr=0.01"]
+    attrs = {OVERRIDES: overrides, WORKER: {"threads": torch.get_num_threads()}}
+    best = optuna.trial.create_trial(value=0.5, user_attrs=attrs)
+    files = best_files(sweep, "valid_accuracy", "my study", best)
+    for name, text in files.items():
+        (sweep.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (sweep.folder / name).write_text(text)
+    *_, flag, where, chosen = shlex.split(reproduce(sweep.folder, best))
+    assert (flag, chosen) == ("--config-dir", "+experiment=best")
+    found = (directory / where).resolve()
+    monkeypatch.chdir("/")
+    again = prepared("hydra/sweeper=expkit", LR, base=(chosen, f"hydra.searchpath=['file://{found}']"))[1]
+    assert again.transfer["phases"]["warm"] == {"epochs": 1, "trains": "head"}
+    assert again.data["root"] == str(directory / "my photos")
 
 
 def test_a_study_that_was_given_no_name_is_called_after_what_it_searches(prepared):
