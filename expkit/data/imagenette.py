@@ -70,7 +70,7 @@ def find_layout(root: Path, archive: Archive) -> Path | None:
 
 def fetched(root: Path, archive: Archive, download: bool) -> Path:
     """Fetch the dataset, and give the folder that holds it."""
-    reason = "data.download is false"
+    reason = "what was fetched is not whole" if download else "data.download is false"
     if download:
         try:
             fetch(archive, root)

@@ -106,7 +106,7 @@ def is_name(name: str, pattern: LabelPattern) -> bool:
 
 def fetched(root: Path, download: bool) -> Path:
     """Fetch the dataset, and give the folder that holds it."""
-    reason = "data.download is false"
+    reason = "what was fetched is not whole" if download else "data.download is false"
     if download:
         try:
             for archive in ARCHIVES:
