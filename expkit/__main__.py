@@ -1,8 +1,10 @@
 """The command line: `python -m expkit +experiment=digits`."""
 
+import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,6 +37,7 @@ def main() -> None:
     """Run the command line and leave with its exit status: 0, 1 for a user's mistake, 130 or 143 after a signal."""
     arguments = sys.argv[1:]
     trust.read_environment()
+    hush_readers()
     with reporting(os.environ.get("HYDRA_FULL_ERROR") == "1"):
         if not arguments:
             print(list_experiments())
@@ -43,6 +46,14 @@ def main() -> None:
             resume(expanded(resumed[0].removeprefix("resume=")), others)
         else:
             compose_and_run()
+
+
+def hush_readers() -> None:
+    """Keep from the screen what image libraries log of a file: what matters of it is said in a sentence of ours."""
+    for name in ("PIL", "tifffile"):
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())
+    warnings.filterwarnings("ignore", module="PIL")
 
 
 @contextmanager

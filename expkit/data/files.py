@@ -14,6 +14,7 @@ from expkit.data.decode import read_image
 from expkit.data.file_facts import FileFacts, facts_of
 from expkit.data.items import Data
 from expkit.data.links import note_of_links
+from expkit.data.looks import look_at
 from expkit.data.packed import Packed, below, shown
 from expkit.data.reading import DEFAULT, Reading
 from expkit.data.split import Split, cut_note, cut_valid
@@ -119,6 +120,7 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         splits = cut_valid(files.splits, files.labels, valid_pct, seed)
         files = replace(files, splits=splits, notes=(*files.notes, cut_note(valid_pct, seed)))
     check_classes(files)
+    assumed = look_at(files.root, files.names, files.reading)
     test = files.part(Split.TEST)
     return Data(
         train=files.part(Split.TRAIN),
@@ -126,7 +128,7 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         test=test if len(test) else None,
         classes=files.classes,
         fingerprint=fingerprint_of(files, facts),
-        notes=(*files.notes, *note_of_links(files.root, files.names)),
+        notes=(*files.notes, *note_of_links(files.root, files.names), *assumed),
         reading=files.reading,
     )
 

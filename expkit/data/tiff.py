@@ -6,6 +6,7 @@ Pillow opens most TIFF files, and fast; tifffile reads every layout as the numbe
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -48,7 +49,7 @@ def read_tiff(file: IO[bytes], reading: Reading) -> Image.Image:
     from tifffile import TiffFile
 
     file.seek(0)
-    with TiffFile(file) as tiff:
+    with TiffFile(file, name="image") as tiff:
         page: Any = tiff.pages[0]
         try:
             values = page.asarray()
@@ -58,6 +59,17 @@ def read_tiff(file: IO[bytes], reading: Reading) -> Image.Image:
                 raise NeedsPackage(f"is a TIFF file with {kind} compression") from error
             raise
         return turned(picture(values, page, reading), page.tags.valueof(ORIENTATION, 1))
+
+
+def numbers_of(file: IO[bytes]) -> tuple[NDArray[Any], float | None]:
+    """The numbers of the first page of a TIFF file, and the most that their bits hold (None: nobody knows)."""
+    from tifffile import TiffFile
+
+    file.seek(0)
+    with TiffFile(file, name="image") as tiff:
+        page: Any = tiff.pages[0]
+        values = page.asarray()
+        return values, whole_range(values.dtype, page.bitspersample)
 
 
 def picture(values: Any, page: Any, reading: Reading) -> Image.Image:
