@@ -1,0 +1,131 @@
+"""The served model is the validated one: the same pixels to the bit, with nothing of the config but what it needs."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from safetensors.torch import save_file
+
+from expkit.augment import none, side_on
+from expkit.data.files import ImageFiles
+from expkit.data.packed import Packed
+from expkit.evaluate import evaluate
+from expkit.loading import make_loader
+from expkit.run import build
+from expkit.run_folder import RunFolder, write_json
+from expkit.tracking.model import own_code, what_serves
+
+PHOTOS = 24
+
+
+def photos(folder):
+    names = Packed.from_names(path.name.encode() for path in sorted(folder.glob("*.jpg"))[:PHOTOS])
+    return ImageFiles(str(folder), names, np.arange(PHOTOS), np.arange(PHOTOS) % 3)
+
+
+def finished(path, **config):
+    """A run's folder as far as serving reads it."""
+    folder = RunFolder(path, "test")
+    path.mkdir(exist_ok=True)
+    OmegaConf.save(OmegaConf.create(config), folder.config)
+    write_json(
+        folder.result, {"classes": ["a", "b", "c"], "reading": {"alpha": "white", "white": None, "arrays": None}}
+    )
+    return folder
+
+
+def loaded(path, served, model):
+    from expkit.tracking.pyfunc import ImageClassifier
+
+    (path / "served.json").write_text(json.dumps(served))
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path / "weights")
+    classifier = ImageClassifier()
+    artifacts = {"served": str(path / "served.json"), "weights": str(path / "weights")}
+    classifier.load_context(SimpleNamespace(artifacts=artifacts))
+    return classifier
+
+
+@pytest.mark.parametrize("size", [64, 128, 224])
+def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini, size):
+    files = photos(pets_mini / "images")
+    model_node = {"_target_": "expkit.model.timm", "name": "test_resnet", "weights": "somewhere"}
+    folder = finished(
+        tmp_path / "run",
+        model=model_node,
+        augment={"_target_": "expkit.augment.side_on", "resize": "crop"},
+        data={"_target_": "a_package.that.is_not_here"},
+        sched={"_target_": "another.one"},
+        image_size=size,
+    )
+    served = what_serves(folder)
+    torch.manual_seed(0)
+    model = build(served["model"], 3).eval()
+    classifier = loaded(tmp_path, served, model)
+    transforms = side_on(size)
+    loader = make_loader(files, transforms, batch_size=8, seed=0, train=False, num_workers=0)
+    validated = evaluate(lambda batch: model(batch.images).float(), loader, 3)
+    requests = [(pets_mini / "images" / files.name(index)).read_bytes() for index in range(PHOTOS)]
+
+    from expkit.tracking.inputs import read_input
+
+    seen = [
+        classifier.transforms.valid(read_input(request, 1, classifier.transforms.valid_side, classifier.reading))
+        for request in requests
+    ]
+    assert torch.equal(torch.stack(seen), torch.cat([batch.images for batch in loader]).permute(0, 2, 3, 1))
+    answers = classifier.classify(requests)
+    assert answers["class"].tolist() == [served["classes"][index] for index in validated.predictions]
+    np.testing.assert_allclose(answers["confidence"], validated.confidences, rtol=1e-4)
+    reduced = [Image.open(pets_mini / "images" / files.name(index)).size for index in range(PHOTOS)]
+    assert size == 224 or any(min(extent) >= 2 * size for extent in reduced), "or nothing was decoded smaller"
+
+
+def test_a_photo_is_decoded_as_large_as_the_strongest_zoom_needs(tmp_path):
+    Image.new("RGB", (3600, 2700)).save(tmp_path / "large.jpg")
+    files = ImageFiles(str(tmp_path), Packed.from_names([b"large.jpg"]), np.arange(1), np.arange(1))
+    usual, strong = side_on(224), side_on(224, zoom=8.0)
+    assert min(files.read(0, usual.side(train=True)).size) == 338
+    assert min(files.read(0, strong.side(train=True)).size) == 2700, "an eighth of it is 338 pixels, not 42"
+    assert strong.side(train=False) == usual.side(train=False) == none(224).side(train=True) == 224
+    assert strong.fixed().side(train=True) == 224
+
+
+def test_a_transform_that_does_not_say_what_it_needs_sees_all():
+    from expkit.augment import Transforms
+
+    assert Transforms(print, print, random=False, size=64).side(train=True) is None
+
+
+def test_code_of_the_users_own_goes_along(tmp_path, monkeypatch):
+    (tmp_path / "my_net.py").write_text("def tiny(classes, width=1):\n    return ('net', classes, width)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = finished(
+        tmp_path / "run",
+        model={"_target_": "my_net.tiny", "width": 4},
+        augment={"_target_": "expkit.augment.none"},
+        image_size=8,
+    )
+    served = what_serves(folder)
+    assert served["own"] == ["my_net"]
+    assert served["model"] == {"_target_": "my_net.tiny", "width": 4}
+    assert own_code(served["own"]) == ([str(tmp_path / "my_net.py")], [])
+    assert own_code(["timm"])[1][0].startswith("timm==")
+
+    from expkit.tracking.pyfunc import made
+
+    assert made(served["model"], served["own"], 3) == ("net", 3, 4)
+    sys.modules.pop("my_net")
+
+
+def test_loading_the_model_says_nothing_on_the_screen(recwarn):
+    import importlib
+
+    from expkit.tracking import pyfunc
+
+    importlib.reload(pyfunc)
+    assert not [warning for warning in recwarn if "type hint" in str(warning.message)]
