@@ -52,6 +52,7 @@ def decode(file: str | bytes | IO[bytes], size: int | None = None, reading: Read
     if isinstance(file, str | bytes | os.PathLike):
         with open(file, "rb") as handle:
             return decode(handle, size, reading)
+    file.seek(0)
     head = file.read(HEAD)
     file.seek(0)
     try:

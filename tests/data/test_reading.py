@@ -170,6 +170,5 @@ def test_a_jpeg_of_more_pixels_than_memory_should_hold_is_decoded_smaller(monkey
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     file = saved(Image.fromarray(RGB), "JPEG")
     assert decode(file, 12).size == (16, 12)
-    file.seek(0)
     with pytest.raises(Image.DecompressionBombError, match="64 x 48"):
         decode(file)
