@@ -93,7 +93,7 @@ class Loader(ConfigLoaderImpl):
         self.superseded = {}
         last: dict[str, tuple[ResultDefault, bool]] = {}
         for default in defaults:
-            for path, is_mapping in values_of(super()._load_single_config(default, repo).config):
+            for path, is_mapping in values_in(default, repo):
                 earlier, was_mapping = last.get(path, (default, False))
                 if earlier is not default and (is_mapping or was_mapping):
                     self.superseded.setdefault(id(earlier), []).append(path)
@@ -122,10 +122,20 @@ def expanded(path: str) -> str:
     return prefix + os.path.expanduser(bare) if re.match(r"~(/|$)", bare) else path
 
 
+def values_in(default: ResultDefault, repo: IConfigRepository) -> Iterator[tuple[str, bool]]:
+    """As `values_of`, for one of the files that a config is composed of, wherever in it that file goes."""
+    loaded = repo.load_config(default.config_path) if default.config_path else None
+    package = default.package or ""
+    if loaded and package in ("", "_global_"):
+        yield from values_of(loaded.config)
+    elif loaded and package in GROUPS:
+        yield from values_of({package: loaded.config})
+
+
 def values_of(config: Any) -> Iterator[tuple[str, bool]]:
     """The dotted paths of what a file gives to keys of groups and of phases, and whether each is a mapping or list."""
-    nodes = {group: child(config, group) for group in GROUPS}
-    phases = child(nodes["transfer"], "phases")
+    nodes: dict[str, Any] = {group: child(config, group) for group in GROUPS if group in config}
+    phases = child(nodes.get("transfer"), "phases")
     nodes |= {f"{PHASES}.{name}": child(phases, name) for name in phases}
     for path, node in nodes.items():
         for key in node:
@@ -135,7 +145,7 @@ def values_of(config: Any) -> Iterator[tuple[str, bool]]:
 
 def child(node: Any, key: Any) -> Any:
     """The mapping below a key, an empty one where there is another thing or none."""
-    found = node._get_node(key) if isinstance(node, DictConfig) else None
+    found = node._get_node(key) if isinstance(node, DictConfig) else node.get(key) if isinstance(node, dict) else None
     return found if isinstance(found, DictConfig) and not (found._is_none() or found._is_missing()) else {}
 
 

@@ -185,6 +185,6 @@ def send_rest(parent: Path) -> None:
     """
     facts = read_json(parent / "run.json")
     end = end_of(parent) or {"status": "KILLED", "tags": {}}
-    tracker = build(facts["tracking"], RunFolder(parent, facts["experiment"]))
+    tracker = build(facts["tracking"], RunFolder(parent, facts["experiment"]), group="tracking")
     tracker.start()
     tracker.finish(end["status"], tags=end["tags"])

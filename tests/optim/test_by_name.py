@@ -64,3 +64,58 @@ def test_errors_name_the_key(options, message):
     with pytest.raises(UserError) as caught:
         optim.torch(Tiny(), **options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "message"),
+    [
+        ("SGD", "momentum", 0.9, "would be overwritten; give optim.mom"),
+        ("RMSprop", "momentum", 0.9, "would be overwritten; give optim.mom"),
+        ("RMSprop", "alpha", 0.9, "would be overwritten; give optim.sqr_mom"),
+        ("Adadelta", "rho", 0.9, "would be overwritten; give optim.sqr_mom"),
+        ("AdamW", "betas", [0.9, 0.99], "would be overwritten; give optim.mom and optim.sqr_mom"),
+        ("AdamW", "lr", 0.1, "would be overwritten; give optim.lr"),
+        ("AdamW", "eps", 1e-3, "would be overwritten; give optim.eps"),
+        ("AdamW", "weight_decay", 0.1, "would be overwritten; give optim.wd"),
+        ("NAdam", "decoupled_weight_decay", True, "would be overwritten; give optim.decouple_wd"),
+        ("Adam", "foreach", True, "the fastest form is taken by itself; leave it out"),
+        ("Adam", "fused", False, "the fastest form is taken by itself; leave it out"),
+    ],
+)
+def test_options_that_would_be_overwritten_name_the_key_to_use(name, key, value, message):
+    with pytest.raises(UserError) as refused:
+        optim.torch(Tiny(), name=name, options={key: value})
+    assert str(refused.value).startswith(f"optim.options.{key} ")
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("AdamW", {"amsgrad": True}),
+        ("ASGD", {"alpha": 0.5, "lambd": 1e-3}),
+        ("Adafactor", {"eps": (1e-30, 1e-2)}),
+        ("Rprop", {"etas": (0.4, 1.3)}),
+        ("RMSprop", {"centered": True}),
+        ("SGD", {"maximize": True}),
+    ],
+)
+def test_options_of_its_own_reach_the_optimizer(name, options):
+    made = optim.torch(Tiny(), name=name, options=options)
+    assert all(group[key] == value for group in made.torch.param_groups for key, value in options.items())
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("adamw", "AdamW"), ("rmsprop", "RMSprop"), ("SGd", "SGD"), ("nadam", "NAdam")]
+)
+def test_a_name_wrong_by_case_finds_its_own(given, meant):
+    with pytest.raises(UserError, match=rf"did you mean '{meant}'\?"):
+        optim.torch(Tiny(), name=given)
+
+
+def test_muon_is_not_offered_and_says_why():
+    with pytest.raises(UserError, match=r"optim\.name=Muon is no optimizer .* takes matrices only"):
+        optim.torch(Tiny(), name="Muon")
+    with pytest.raises(UserError) as refused:
+        optim.torch(Tiny(), name="Mooon")
+    assert "Muon" not in str(refused.value)
