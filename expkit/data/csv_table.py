@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from expkit.check import Fraction, NotNegativeInt, Positive, checked, nearest
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import UNLABELLED, Data
-from expkit.data.label_doubts import doubt_of_flags, warn_of_labels
+from expkit.data.label_doubts import doubt_of_flags, flag_columns, warn_of_labels
 from expkit.data.listing import check_folder
 from expkit.data.packed import Packed
 from expkit.data.reading import Alpha, Reading
@@ -111,6 +111,7 @@ def csv(
     classes, labels = number_labels(rows)
     labels = labels[once]
     doubt_labels(table, label_column, classes, labels[splits == Split.TRAIN])
+    notes = notes_of(table, label_column, copies)
     files = FileList(
         root=root,
         names=Packed.from_names(os.fsencode(rows.paths[row]) for row in once.tolist()),
@@ -121,6 +122,7 @@ def csv(
         csv_rows=np.array(rows.numbers)[once],
         copies=copies[once] if copies.max() > 1 else None,
         reading=Reading(alpha, white),
+        notes=notes,
     )
     return checked_data(files, on_bad_image, valid_pct, seed)
 
@@ -222,6 +224,18 @@ def doubt_labels(table: Table, column: str, classes: Sequence[str], labels: NDAr
     if one_hot:
         log.warning("%s: %s", where, one_hot)
     warn_of_labels(classes, counts, where, "data.class_names")
+
+
+def notes_of(table: Table, label_column: str, copies: NDArray[np.int64]) -> tuple[str, ...]:
+    """What was assumed: that rows repeat on purpose, and that one of several columns of 0 and 1 is the label."""
+    notes = []
+    repeated = int((copies > 1).sum())
+    if repeated:
+        notes.append(f"data.repeats=train: {repeated} images are listed, and train, several times")
+    others = [name for name in flag_columns(table.header, table.sample) if name != label_column]
+    if others and len(others) < len(flag_columns(table.header, table.sample)):
+        notes.append(f"of the columns of 0 and 1 only {label_column!r} is the label (others: {', '.join(others[:5])})")
+    return tuple(notes)
 
 
 def doubt_split(table: Table, split_column: str | None) -> None:

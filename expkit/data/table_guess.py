@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from expkit.check import nearest
 from expkit.command import pasted
 from expkit.data.formats import READ
+from expkit.data.label_doubts import flag_columns
 from expkit.data.table_file import settings
 
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
@@ -61,8 +62,15 @@ def explain_columns(layout: Layout, wanted: dict[str, str], missing: str) -> str
         keys = f"{settings(found)} {names}".strip()
         return f"{problem}: row 1 ({', '.join(header)}) looks like data; write {keys}"
     found |= guess_columns(rows, wanted)
-    hint = nearest(wanted[missing], header)
-    return f"{problem}; {hint}{f'; write {settings(found)}' if found else ''}"
+    write = f"; write {settings(found)}" if found else ""
+    flags = flag_columns(header, rows[1:])
+    if wanted["data.label_column"] not in header and "data.label_column" not in found and len(flags) > 1:
+        return (
+            f"{layout.file} has no column {wanted['data.label_column']!r}; its columns {', '.join(flags[:10])} hold 0 and "
+            "1 (one-hot), or are several labels an image, which cannot be trained yet; make one column of the names, as "
+            f"with pandas: table['label'] = table[COLUMNS].idxmax(axis=1){write}"
+        )
+    return f"{problem}; {nearest(wanted[missing], header)}{write}"
 
 
 def better_separator(layout: Layout, wanted: list[str]) -> str | None:

@@ -183,6 +183,19 @@ def test_rows_repeat_with_a_key_only(table):
     assert copies == {name: 4 if name in ("img/7.jpg", "img/8.jpg", "img/9.jpg") else 1 for name in copies}
     other = csv(file=table("file,label", *lines[:-1]), repeats="train", valid_pct=0.4)
     assert other.fingerprint != data.fingerprint
+    assert data.notes[0] == "data.repeats=train: 3 images are listed, and train, several times"
+
+
+def test_one_of_several_columns_of_flags_is_told(table, caplog):
+    lines = [f"img/{number}.jpg,{number % 2},{number % 3 % 2}" for number in range(10)]
+    data = csv(file=table("file,young,indoors", *lines), label_column="young")
+    assert "of the columns of 0 and 1 only 'young' is the label (others: indoors)" in data.notes
+    assert not caplog.records
+    csv(
+        file=table("file,cat,dog", *(f"img/{number}.jpg,{number % 2},{1 - number % 2}" for number in range(10))),
+        label_column="cat",
+    )
+    assert "a single 1 (one-hot: cat, dog)" in caplog.text
 
 
 def test_a_file_has_one_label_and_one_part_to_play(table):

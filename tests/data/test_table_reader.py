@@ -75,6 +75,12 @@ def test_columns_of_other_names_are_suggested(write):
         csv(file=write("\n".join(["file,label", *ROWS])), label_column="lable")
 
 
+def test_a_one_hot_table_without_labels_is_told(write):
+    lines = ["image,cat,dog", *(f"{number}.png,{number % 2},{1 - number % 2}" for number in range(8))]
+    with pytest.raises(UserError, match=r"no column 'label'; its columns cat, dog hold 0 and 1 \(one-hot\).*idxmax"):
+        csv(file=write("\n".join(lines)))
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"])
 def test_another_encoding_is_suggested(write, encoding):
     check_mended(write("\r\n".join(["file,label", *("größe" + row for row in ROWS)]), encoding=encoding))
