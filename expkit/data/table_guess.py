@@ -66,9 +66,9 @@ def explain_columns(layout: Layout, wanted: dict[str, str], missing: str) -> str
     flags = flag_columns(header, rows[1:])
     if wanted["data.label_column"] not in header and "data.label_column" not in found and len(flags) > 1:
         return (
-            f"{layout.file} has no column {wanted['data.label_column']!r}; its columns {', '.join(flags[:10])} hold 0 and "
-            "1 (one-hot), or are several labels an image, which cannot be trained yet; make one column of the names, as "
-            f"with pandas: table['label'] = table[COLUMNS].idxmax(axis=1){write}"
+            f"{layout.file} has no column {wanted['data.label_column']!r}; its columns {', '.join(flags[:10])} hold 0 "
+            "and 1 (one-hot), or are several labels an image, which cannot be trained yet; make one column of the "
+            f"names, as with pandas: table['label'] = table[COLUMNS].idxmax(axis=1){write}"
         )
     return f"{problem}; {nearest(wanted[missing], header)}{write}"
 
