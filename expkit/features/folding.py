@@ -42,7 +42,7 @@ def fold(network: nn.Module) -> int:
 def foldable(network: nn.Module) -> list[tuple[str, str]]:
     """Names of each convolution and batch norm where all that leaves the one enters the other, and nothing else does.
 
-    Both are called once, under one name, and nothing else reads their parameters.
+    Both are called once, under one name, and nothing else reads or shares their parameters.
     """
     try:
         graph = Tracer().trace(network)
@@ -50,13 +50,16 @@ def foldable(network: nn.Module) -> list[tuple[str, str]]:
         return []
     called = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    shared = Counter(id(one) for _, one in network.named_parameters(remove_duplicate=False))
     found = []
     for node in graph.nodes:
         source = node.args[0] if node.op == "call_module" and node.args else None
         if isinstance(source, fx.Node) and source.op == "call_module" and list(source.users) == [node]:
             names = str(source.target), str(node.target)
             alone = all(called[name] == 1 and name not in read for name in names)
-            if alone and folds(network.get_submodule(names[0]), network.get_submodule(names[1])):
+            pair = network.get_submodule(names[0]), network.get_submodule(names[1])
+            tied = any(shared[id(one)] > 1 for module in pair for one in module.parameters())
+            if alone and not tied and folds(*pair):
                 found.append(names)
     return found
 

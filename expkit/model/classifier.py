@@ -1,5 +1,6 @@
 """`Classifier`: pixels in, logits out; a body that may be pretrained and a head that is new."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -81,15 +82,16 @@ class Classifier(nn.Module):
 
 
 def check_groups(model: Classifier) -> None:
-    """Raise ValueError unless each parameter of `model` lies in exactly one layer group."""
+    """Raise ValueError unless each parameter of `model` lies in exactly one layer group, or is shared by its layers."""
     owners: dict[int, list[str]] = {}
     for group in model.layer_groups:
         for parameter in group.parameters():
             owners.setdefault(id(parameter), []).append(group.name)
+    names = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     problems = [
         f"{name} is in {' and '.join(found) or 'none'}"
         for name, parameter in model.named_parameters()
-        if len(found := owners.get(id(parameter), [])) != 1
+        if len(found := owners.get(id(parameter), [])) != 1 and not (found and names[id(parameter)] > 1)
     ]
     if problems:
         raise ValueError(f"{len(problems)} parameters are not in exactly one layer group:\n{first_ten(problems)}")
