@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from expkit import trust
-from expkit.check import check_given
+from expkit import transfer, trust
+from expkit.check import check_arguments, check_given
 from expkit.config import GROUPS, Config, Node, check_node
 from expkit.errors import DataError, UserError, at_fault
 from expkit.randomness import seed_of
@@ -184,6 +184,37 @@ def transforms_of(config: Config, phase: Phase) -> "Transforms":
     return transforms
 
 
+def check_validation(recipe: Recipe, transforms: "Mapping[str, Transforms]", own: "Transforms") -> None:
+    """Refuse phases that would validate on other images than the run's `own` transforms give, as the exported model.
+
+    Raises UserError that names the phase.
+    """
+    changing = [phase.name for phase in recipe.phases if phase.augment]
+    if not changing:
+        return
+
+    from expkit.features.identity import transform_identity
+
+    wanted = transform_identity(own.valid)
+    for name in changing:
+        if (found := transform_identity(transforms[name].valid)) != wanted:
+            raise UserError(
+                f"transfer.phases.{name}.augment would change what validation images look like ({differing(found)}, "
+                f"where the run has {differing(wanted)}), but a run has one validation transform, that of augment, "
+                "which the exported model keeps: set keys such as resize for the whole run (augment.resize=...), and "
+                "leave them out of phases, or give a phase's own augmentation the run's resize"
+            )
+
+
+def differing(identity: Mapping[str, Any]) -> str:
+    """A transform in words: its function, and the arguments that are bound to it."""
+    function = identity["function"]
+    if not isinstance(function, Mapping):
+        return str(function)
+    keywords = ", ".join(f"{key}={value}" for key, value in function["keywords"].items())
+    return keywords or str(function["function"])
+
+
 def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     """Build everything that a checked config describes, in the order in which data flows.
 
@@ -203,6 +234,7 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
         raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
     transforms = {phase.name: transforms_of(config, phase) for phase in recipe.phases}
     views = build(config.augment, config.image_size, group="augment")
+    check_validation(recipe, transforms, views)
     if recipe.tta and not views.random:
         raise UserError(
             f"transfer.tta={recipe.tta} averages over augmented views, but the augmentation is not random: choose one, "
@@ -228,6 +260,11 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
 def with_rate(optim: Node) -> Node:
     """The node of an optimizer with 1 in place of a learning rate that the LR finder will tell."""
     return {**optim, "lr": 1.0} if optim.get("lr") == "auto" else optim
+
+
+def without_weights(model: Node) -> Node:
+    """The node of a model with random weights; one of a user's own need not know the key."""
+    return {**model, "weights": None} if "weights" in model else model
 
 
 def seeded(config: Config, *wired: object) -> Any:
@@ -273,15 +310,18 @@ def epochs_of(config: Config) -> int:
 
 
 def phase_epochs(config: Config, name: str, node: Node) -> int:
-    """The epochs that a phase takes by itself."""
-    length = node.get("epochs", "rest")
-    if length != "rest":
-        return int(length)
+    """The epochs that a phase takes by itself. Raises UserError for keys or values that a phase or schedule has not."""
+    key = f"transfer.phases.{name}"
+    check_arguments(transfer.phase, node, key)
+    length: int | str = node.get("epochs", "rest")
+    if isinstance(length, int):
+        return length
     sched = overridden(config.sched, node.get("sched"))
+    check_node("sched", sched, f"{key}.sched")
     if sched.get("n_cycles") is None:
         raise UserError(
             "epochs=auto follows from sched=sgdr sched.n_cycles=N, or from a number of epochs for each phase, "
-            f"but transfer.phases.{name} has neither; give one of them, or a number of epochs"
+            f"but {key} has neither; give one of them, or a number of epochs"
         )
     return sgdr_epochs(sched.get("cycle_len", 1), sched.get("cycle_mult", 2), sched["n_cycles"])
 
