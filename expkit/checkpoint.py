@@ -83,9 +83,17 @@ def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[s
 
 
 def best_epoch(history: list[dict[str, float]], metric: str) -> int:
-    """The epoch, from 1, in which `metric` was best; the earliest of several, and one that is no number last."""
+    """The epoch, from 1, in which `metric` was best; the earliest of several.
+
+    Last come epochs where that is no number, or the validation loss is none: of such logits, the rest says nothing.
+    """
     sign = 1 if BETTER[metric] == "min" else -1
-    values = [math.inf if math.isnan(epoch[metric]) else sign * epoch[metric] for epoch in history]
+    values = [
+        sign * epoch[metric]
+        if math.isfinite(epoch[metric]) and math.isfinite(epoch.get("valid_loss", 0.0))
+        else math.inf
+        for epoch in history
+    ]
     return values.index(min(values)) + 1
 
 

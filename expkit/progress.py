@@ -97,7 +97,12 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def result_table(metrics: dict[str, dict[str, float]], best_epoch: int) -> Table:
+def figure(value: float | None) -> str:
+    """A metric as a person reads it; None is what JSON has in place of a value that is no number."""
+    return "no number" if value is None else f"{value:.4f}"
+
+
+def result_table(metrics: dict[str, dict[str, float | None]], best_epoch: int) -> Table:
     """The metrics of the last and of the best epoch side by side, and those averaged over augmented views."""
     table = Table(box=None, pad_edge=False)
     for column in ("", "last", f"best (epoch {best_epoch})"):
@@ -107,5 +112,5 @@ def result_table(metrics: dict[str, dict[str, float]], best_epoch: int) -> Table
         table.add_column("averaged over views", justify="right")
         columns.append(metrics["tta"])
     for name in metrics["last"]:
-        table.add_row(name, *(f"{column[name]:.4f}" if name in column else "" for column in columns))
+        table.add_row(name, *(figure(column[name]) if name in column else "" for column in columns))
     return table

@@ -1,6 +1,7 @@
 """What a run records: a row of traces for every step, and the metrics that tracking is fed from."""
 
 import json
+import logging
 import math
 import time
 from array import array
@@ -20,6 +21,8 @@ from expkit.evaluate import Evaluation
 from expkit.run_folder import RunFolder
 from expkit.trainer.hypers import hyper_of
 from expkit.trainer.loop import Observer, Trainer
+
+log = logging.getLogger(__name__)
 
 POINTS = 1000
 """About so many points of a trace go to tracking; the parquet file has them all."""
@@ -58,6 +61,7 @@ class Recorder(Observer):
         self.averaged: dict[str, float] = {}
         """The metrics averaged over augmented views."""
         self.losses: list[Tensor] = []
+        self.warned = False
         self.hypers = array("d")
 
     def start(self, trainer: Trainer) -> None:
@@ -88,6 +92,14 @@ class Recorder(Observer):
         self.history.append({"train_loss": self.train_loss, **evaluation.metrics})
         self.write(self.history[-1], trainer.state.epochs)
         self.metrics.flush()
+        loss = self.history[-1]["valid_loss"]
+        if not math.isfinite(loss) and not self.warned:
+            self.warned = True
+            log.warning(
+                "the validation loss became %s in epoch %d, which is passed over where the best is chosen: train with "
+                "a smaller optim.lr, bound the gradients with trainer.clip_norm=1, or try trainer.precision=fp32",
+                *(loss, trainer.state.epochs),
+            )
 
     def after_views(self, trainer: Trainer, evaluation: Evaluation) -> None:
         """Write the metrics of a test-time augmentation, as tta_loss, tta_accuracy and so on."""

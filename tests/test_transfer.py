@@ -184,3 +184,18 @@ def test_epochs_follow_from_the_phases(config_of):
         plan(config_of(*auto))
     cycles = plan(config_of(*auto, "+transfer.phases.all.sched.n_cycles=2"))
     assert [phase.epochs for phase in cycles.phases] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("transfer.phases.head.epochs=abc", r"transfer\.phases\.head\.epochs must be .*got 'abc'"),
+        ("transfer.phases.head.epochs=-1", r"transfer\.phases\.head\.epochs must be"),
+        ("transfer.phases.head.epochs=1.5", r"transfer\.phases\.head\.epochs must be"),
+        ("++transfer.phases.all.sched={n_cycles: abc}", r"transfer\.phases\.all\.sched\.n_cycles must be"),
+        ("++transfer.phases.all.sched=5", r"transfer\.phases\.all\.sched must be"),
+    ],
+)
+def test_epochs_that_follow_from_the_phases_are_checked(config_of, override, message):
+    with pytest.raises(UserError, match=message):
+        plan(config_of("+experiment=digits", "epochs=auto", "sched=sgdr", "transfer=full_recipe", override))

@@ -100,10 +100,11 @@ def timm_body(name: str, pretrained: bool) -> tuple[Any, Sequence[int]]:
     timm = needed("timm")
     config = timm.get_pretrained_cfg(name)
     if config is not None and config.pool_size is not None:
-        body = created(name, pretrained, global_pool="")
-        feature_shape = shape_of_features(body)
-        if len(feature_shape) == 3 and feature_shape[0] in (body.num_features, body.head_hidden_size):
-            return body, feature_shape
+        with suppress(AssertionError):  # how EfficientViT and InceptionNeXt say that their pooling stays
+            body = created(name, pretrained, global_pool="")
+            feature_shape = shape_of_features(body)
+            if len(feature_shape) == 3 and feature_shape[0] in (body.num_features, body.head_hidden_size):
+                return body, feature_shape
     body = created(name, pretrained)
     return body, shape_of_features(body)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from expkit.check import checked
 from expkit.config import Config
-from expkit.run import build, plan, with_rate
+from expkit.run import build, plan, with_rate, without_weights
 from expkit.run_folder import RunFolder
 from expkit.task.training import warning_on_screen
 
@@ -33,7 +33,7 @@ def summary(config: Config, folder: RunFolder) -> None:
     with warning_on_screen():
         data = build(config.data)
     # Weights change nothing here, and may have to be downloaded.
-    model = build({**config.model, "weights": None}, len(data.classes))
+    model = build(without_weights(config.model), len(data.classes))
     optimizer = build(with_rate(config.optim), model)
     groups = rows_of(model)
     trained = []

@@ -2,7 +2,7 @@
 
 from expkit.check import checked
 from expkit.config import Config
-from expkit.run import build, plan, schedules_of, with_rate
+from expkit.run import build, plan, schedules_of, with_rate, without_weights
 from expkit.run_folder import RunFolder
 
 DRAWN = 1000
@@ -22,7 +22,7 @@ def plot_schedule(config: Config, folder: RunFolder) -> None:
     from expkit.trainer.hypers import Hypers
 
     # Weights and the number of classes change nothing in a schedule, and the data may not be here.
-    model = build({**config.model, "weights": None}, 2)
+    model = build(without_weights(config.model), 2)
     optimizer = build(with_rate(config.optim), model)
     hypers = Hypers(model, optimizer, config.trainer.get("label_smoothing", 0.0))
     base = optimizer.get("lr")

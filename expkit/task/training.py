@@ -1,6 +1,7 @@
 """`task=train`: train an experiment and leave its whole record."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -29,14 +30,16 @@ log = logging.getLogger("expkit")
 def train(config: Config, folder: RunFolder) -> float:
     """Train the experiment and leave its whole record in `folder`; a run that was stopped goes on where it stood.
 
-    Gives the value of the objective. Raises UserError for what the user can mend, Interrupted after SIGINT or SIGTERM.
+    Gives the value of the objective, NaN where it came out as no number. Raises UserError for what the user can mend,
+    Interrupted after SIGINT or SIGTERM.
     """
     with folder.held(), logging_to(folder):
         with tracking(config, folder) as tracker:
             if not folder.result.exists():
                 train_to_end(config, folder, tracker)
         report(folder, tracker.hint())
-        return float(read_json(folder.result)["objective"]["value"])
+        value = read_json(folder.result)["objective"]["value"]
+        return math.nan if value is None else float(value)
 
 
 def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
@@ -159,14 +162,14 @@ def report(folder: RunFolder, hint: str | None) -> None:
     """Print what the run came to, and how to look at it."""
     from rich.console import Console
 
-    from expkit.progress import duration, result_table
+    from expkit.progress import duration, figure, result_table
 
     console = Console()
     result = read_json(folder.result)
     console.print(result_table(result["metrics"], result["best_epoch"]))
     name, value = result["objective"]["name"], result["objective"]["value"]
     lines = [
-        f"{name} {value:.4f} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
+        f"{name} {figure(value)} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
         f"  folder   {shown(folder.path)}",
         *([f"  compare  {hint}"] if hint else []),
     ]

@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 
 from expkit.errors import UserError
 from expkit.model import efficientnet_lite0, timm
+from expkit.model.layout import to_channels_last
 from expkit.model.timm_body import needed
 from expkit.model.weights import read_weights
 
@@ -35,6 +36,20 @@ def test_a_transformer_pools_by_itself():
         torch.testing.assert_close(model.features(images), reference(model.normalize(images)))
     with pytest.raises(UserError, match=r"model.pool must be null for test_vit, which pools by itself, got max"):
         timm(3, name="test_vit", pool="max")
+
+
+@pytest.mark.parametrize("name", ["efficientvit_b0", "inception_next_atto"])
+def test_a_model_that_keeps_its_pooling_pools_by_itself(name):
+    with torch.device("meta"):
+        model = timm(3, name=name)
+        assert model.features(torch.zeros(2, 3, 64, 64)).shape == (2, model.head[0].num_features)
+
+
+def test_weights_of_five_dimensions_keep_their_layout():
+    model = torch.nn.Sequential(torch.nn.Conv3d(2, 3, 3), torch.nn.Conv2d(2, 3, 3))
+    to_channels_last(model)
+    assert model[0].weight.is_contiguous()
+    assert model[1].weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_pixels_are_normalized_as_the_weights_want_unless_told_otherwise():

@@ -134,3 +134,36 @@ class Convolution(torch.nn.Module):
         from tests.optim.tiny import Group
 
         return [Group("all", (self.conv,))]
+
+
+def test_nesterov_momentum_may_begin_at_0():
+    model, plain = Tiny(), Tiny()
+    plain.load_state_dict(model.state_dict())
+    rising = optim.sgd(model, mom=0.0, nesterov=True, lr=0.1)
+    by_name = optim.torch(Tiny(), name="SGD", options={"nesterov": True})
+    assert by_name.get("mom") == [0.0] * 3
+    without = optim.sgd(plain, mom=0.0, lr=0.1)
+    for optimizer, one in ((rising, model), (without, plain)):
+        backward(one)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), plain.parameters(), strict=True))
+    follow = rising.follow({"mom": lambda t: t})
+    for t in (0.0, 0.5, 0.0):
+        follow(t)
+        backward(model)
+        rising.step()
+        rising.zero_grad()
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "options"), [("Muon", {}), ("AdamW", {"amsgrd": True}), ("ASGD", {"t0": "x"})])
+def test_what_torch_refuses_is_one_sentence(name, options):
+    def build_and_step():
+        model = Tiny()
+        optimizer = optim.torch(model, name=name, options=options)
+        backward(model)
+        optimizer.step()
+
+    with pytest.raises(UserError, match=r"optim\."):
+        build_and_step()
