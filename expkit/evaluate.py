@@ -44,11 +44,16 @@ def evaluate_views(
 ) -> Evaluation:
     """Test-time augmentation: average the probabilities over augmented views of the images of `plain`.
 
-    The images as they are count `PLAIN` beside the mean of the views, as in fastai's `tta`. Holds N x C numbers.
+    The images as they are count `PLAIN` beside the mean of the views, as in fastai's `tta`. Holds three times N x C
+    numbers, however many views there are.
     """
-    average = torch.stack([probabilities(logits_of, view)[0] for view in views]).mean(dim=0)
+    total, count = None, 0
+    for view in views:
+        found, _ = probabilities(logits_of, view)
+        total, count = found if total is None else total.add_(found), count + 1
+    assert total is not None
     own, labels = probabilities(logits_of, plain)
-    return measure([(torch.lerp(average, own, PLAIN).log(), labels)], classes)
+    return measure([(total.div_(count).lerp_(own, PLAIN).log_(), labels)], classes)
 
 
 def probabilities(logits_of: LogitsOf, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:

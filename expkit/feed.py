@@ -103,12 +103,24 @@ class Feed:
         return self.body.weights if self.body else None
 
     def batches(self, phase: Phase) -> "tuple[Loader, Loader]":
-        """Training and validation batches of a phase. Raises UserError where an image cannot be read."""
+        """Training and validation batches of a phase. Raises UserError where an image cannot be read.
+
+        Ends the workers of earlier phases that this one has no use for.
+        """
+        used = [self.key(phase, train) for train in (True, False)]
+        for key in self.opened.keys() - used:
+            if isinstance(loader := self.opened[key], ImageLoader):
+                loader.close()
+                del self.opened[key]
         return self.open(phase, train=True), self.open(phase, train=False)
+
+    def key(self, phase: Phase, train: bool) -> str:
+        """What tells apart the images of one part of the data in a phase, as text."""
+        return text_of(train, phase.precompute, train and phase.views, train and phase.augment)
 
     def open(self, phase: Phase, *, train: bool) -> "Loader":
         """The loader of one part of the data, made once for phases that read the same."""
-        key = text_of(train, phase.precompute, train and phase.views, train and phase.augment)
+        key = self.key(phase, train)
         if key not in self.opened:
             transforms, seed = self.transforms[phase.name], self.config.seed
             if phase.precompute:
@@ -159,6 +171,11 @@ class Feed:
             )
             yield loader
             loader.close()
+
+    @property
+    def workers(self) -> int:
+        """How many processes decode for the loader that has most."""
+        return max((loader.workers for loader in self.opened.values() if isinstance(loader, ImageLoader)), default=0)
 
     def close(self) -> None:
         """End whatever reads ahead."""

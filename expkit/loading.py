@@ -8,18 +8,20 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from expkit.augment import Transforms
 from expkit.data.items import Images
 from expkit.errors import DataError, UserError
 from expkit.randomness import seed_of
+from expkit.sending import explaining, received, shared
 
 MEMORY = 1 << 30
 """Most bytes of transformed images that are kept in memory."""
@@ -37,7 +39,7 @@ class Batch(NamedTuple):
 Key = tuple[int, int]
 """(epoch, index) of an item."""
 Packed = tuple[Tensor | str, Tensor]
-"""What a worker sends: pixels N x H x W x 3, or what is wrong with an image; and labels."""
+"""What a worker gives, or sends as `expkit.sending` has it: pixels N x H x W x 3, or what is wrong; and labels."""
 
 
 def batches_of(items: int, batch_size: int, train: bool) -> int:
@@ -115,6 +117,7 @@ class ImageLoader:
             generator=torch.Generator(),  # else each start draws from the global one
         )
         self.running: Iterator[Packed] | None = None
+        self.workers = num_workers
 
     def stream(self, epoch: int, batch: int, epochs: int) -> Iterator[Batch]:
         """Training batches from `batch` of `epoch` to the end of epoch `epochs` - 1, all counted from 0.
@@ -135,16 +138,19 @@ class ImageLoader:
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         before = self.running
         try:
-            self.running = iter(self.loader)
+            with explaining(self.workers):
+                self.running = iter(self.loader)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         if self.running is not before and hasattr(self.running, "_workers"):
             # An interpreter that ends with a loader still open would send SIGTERM, which is blocked, and wait for ever.
             Finalize(self.running, end_processes, args=(self.running._workers,), exitpriority=0)
-        for images, labels in self.running:
-            if isinstance(images, str):
-                raise DataError(images)
-            yield Batch(as_channels(images), labels)
+        with explaining(self.workers):
+            for packed in self.running:
+                images, labels = received(packed)
+                if isinstance(images, str):
+                    raise DataError(images)
+                yield Batch(as_channels(images), labels)
 
     def close(self) -> None:
         """End the workers, in the middle of a stream too; the loader cannot be used again."""
@@ -155,7 +161,8 @@ class ImageLoader:
         if not hasattr(running, "_workers"):
             return
         # DataLoader has no public way to end its workers while somebody may still hold its iterator.
-        running._shutdown_workers()
+        with suppress(RuntimeError):  # raised again of a worker that died, and its end was told before
+            running._shutdown_workers()
         end_processes(running._workers)
 
     def __enter__(self) -> "ImageLoader":
@@ -199,7 +206,8 @@ class Transformed(Dataset[Packed]):
             pixels = torch.stack(list(items))
         except UserError as error:
             return str(error), torch.empty(0)
-        return pixels, torch.from_numpy(self.images.labels[[index for _, index in keys]])
+        labels = torch.from_numpy(self.images.labels[[index for _, index in keys]])
+        return shared(pixels, labels) if get_worker_info() else (pixels, labels)
 
     def item(self, key: Key) -> Tensor:
         """One image, transformed for training or validation."""
@@ -224,8 +232,12 @@ def as_is(packed: Any) -> Any:
 
 
 def serve_parent(worker: int) -> None:
-    """Begin a worker: it gives way to the parent, whose threads an equal would hold up at every barrier."""
+    """Begin a worker: it gives way to the parent, whose threads an equal would hold up at every barrier.
+
+    Where it was not forked, it has not inherited that signals are left to the parent.
+    """
     os.nice(10)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def is_fixed(images: Images, transforms: Transforms, train: bool) -> bool:

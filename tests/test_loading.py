@@ -1,7 +1,9 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from expkit import interrupt
 from expkit.augment import none, side_on
 from expkit.data.arrays import ArrayImages
 from expkit.data.files import ImageFiles
@@ -19,6 +22,7 @@ from expkit.data.packed import Packed
 from expkit.errors import UserError
 from expkit.loading import ImageLoader, TensorLoader, auto_workers, make_loader, order
 from expkit.randomness import seed_of
+from tests.test_trainer import small_trainer
 
 SIZE = 24
 
@@ -243,6 +247,60 @@ def test_workers_run_on_into_the_next_epoch(images, tmp_path):
         while logged.log.stat().st_size < 33 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert logged.log.stat().st_size >= 33
+
+
+def test_a_killed_worker_is_told_with_how_many_to_try(images):
+    with loader_of(images, num_workers=2) as loader:
+        stream = loader.stream(0, 0, 1000)
+        next(stream)
+        workers_now()[0].kill()
+        with pytest.raises(UserError, match=r"a data worker died .*memory.*num_workers=1 in place of 2"):
+            drawn(stream)
+
+
+@pytest.mark.parametrize("spare", [8, 30])
+def test_batches_come_the_same_where_few_files_may_be_open(images, spare):
+    expected = drawn(loader_of(images).stream(0, 0, 2))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    with loader_of(images, num_workers=2) as loader:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 16 + spare, limits[1]))
+        try:
+            found = drawn(loader.stream(0, 0, 2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert same(found, expected)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Images on a disk that does not answer."""
+
+    images: ImageFiles
+
+    @property
+    def labels(self):
+        return self.images.labels
+
+    def __len__(self):
+        return len(self.images)
+
+    def read(self, index, size=None):
+        time.sleep(3)
+        return self.images.read(index, size)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_signal_ends_the_wait_for_a_batch(images, num_workers):
+    trainer = small_trainer()
+    with loader_of(Slow(images.subset(np.arange(1))), num_workers=num_workers) as loader:
+        stream = loader.stream(0, 0, 1)
+        with interrupt.listen() as trainer.stop:
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            began = time.monotonic()
+            with pytest.raises(interrupt.Stopped):
+                trainer.next_of(stream)
+        assert time.monotonic() - began < 2.5
 
 
 KILLED = """

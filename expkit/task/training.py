@@ -109,14 +109,17 @@ def train_phases(run: Run, folder: RunFolder) -> None:
     A step in hand is finished; precomputing, a search, a validation and the wait for a batch end at once, since a
     resume does them again.
     """
+    from expkit.sending import explaining
+
     trainer = run.trainer
     try:
         for phase in run.recipe.phases[trainer.state.phase :]:
             with trainer.stop.heeded():
                 train, valid = run.feed.batches(phase)
-            trainer.prepare(phase)
-            peaks = run.peaks(phase, partial(search, run, phase.name, train, folder))
-            trainer.fit(phase, schedules_of(run.config, phase, peaks), train, valid)
+            with explaining(run.feed.workers):  # torch raises it in the main thread wherever that is
+                trainer.prepare(phase)
+                peaks = run.peaks(phase, partial(search, run, phase.name, train, folder))
+                trainer.fit(phase, schedules_of(run.config, phase, peaks), train, valid)
     except interrupt.Stopped:
         for observer in trainer.observers:
             observer.on_stop(trainer)

@@ -193,6 +193,8 @@ class Trainer:
         if self.device.type == "cuda":
             with torch.cuda.device(self.device):
                 torch.cuda.manual_seed(seed)
+        elif self.device.type != "cpu":  # mps, xpu
+            torch.get_device_module(self.device).manual_seed(seed)
 
     def backward(self, batch: Batch) -> Tensor:
         """Add the gradients of the batch's mean loss, piece by piece where the batch is cut; the loss, detached."""

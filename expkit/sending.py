@@ -1,0 +1,87 @@
+"""How batches come from worker processes, and what is said where they do not.
+
+A batch travels in shared memory. torch takes that, and a file descriptor, in a thread of the worker that prints what
+goes wrong and drops the batch, for which the parent would wait for ever. So it is taken here, where a failure is seen:
+the batch then travels through the worker's pipe, which needs neither.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from expkit.errors import UserError
+
+log = logging.getLogger(__name__)
+
+SPARE = 16
+"""File descriptors that sending a batch may take for a moment."""
+
+warned: list[str] = []
+"""What was said already: once a process is enough."""
+
+
+def shared(pixels: Tensor, labels: Tensor) -> tuple[Any, ...]:
+    """A worker's batch in shared memory; as arrays, which are copied through its pipe, where that has no room."""
+    try:
+        take_descriptors(SPARE)
+        return tuple(one.share_memory_() for one in (pixels, labels))  # type: ignore[no-untyped-call]  # torch's
+    except (OSError, RuntimeError):  # torch raises the second for a full /dev/shm
+        return pixels.numpy(), labels.numpy()
+
+
+def take_descriptors(count: int) -> None:
+    """Raise OSError unless so many file descriptors are left."""
+    taken: list[int] = []
+    try:
+        taken += (os.dup(0) for _ in range(count))
+    finally:
+        for one in taken:
+            os.close(one)
+
+
+def received(packed: tuple[Any, Any]) -> tuple[Tensor | str, Tensor]:
+    """What a worker sent, as tensors; says once where it could not use shared memory."""
+    images, labels = packed
+    if isinstance(images, str) and os.strerror(errno.EMFILE) in images:
+        raise OSError(errno.EMFILE, images)  # no fault of the image
+    if isinstance(images, str | Tensor):
+        return images, labels
+    if not warned:
+        warned.append("pipes")
+        log.warning(
+            "the workers' batches travel through pipes, which is slower, since /dev/shm is full or too few files may "
+            "be open: give more of it (docker run --shm-size=1g, ulimit -n 4096), or set num_workers=0"
+        )
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+@contextmanager
+def explaining(workers: int) -> Iterator[None]:
+    """Turn what torch raises where one of so many workers died, or cannot be reached, into a UserError with advice."""
+    try:
+        yield
+    except (EOFError, OSError, RuntimeError) as error:
+        if getattr(error, "errno", None) == errno.EMFILE or "Too many open files" in str(error):
+            raise UserError(
+                f"num_workers={workers} processes take more open files than this process may have: allow more "
+                "(ulimit -n 4096), or set num_workers=0"
+            ) from error
+        # A worker may die while its batch is taken over: then the connection to it breaks.
+        if "DataLoader worker" not in str(error) and not isinstance(error, ConnectionError | EOFError):
+            raise
+        raise UserError(
+            f"a data worker died ({reason(error)}), probably since the memory ran out: set num_workers={workers // 2} "
+            f"in place of {workers}, or a smaller batch_size"
+        ) from error
+
+
+def reason(error: BaseException) -> str:
+    """What torch says of a worker that died, the first line of it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].removeprefix("DataLoader worker ").rstrip(". ")
