@@ -158,6 +158,8 @@ def reason_of(error: Exception) -> str:
             return f"{error}, which needs  pip install 'expkit[formats]'"
         case Image.DecompressionBombError():
             return str(error) if str(error).startswith("has") else f"has too many pixels ({error})"
+        case SyntaxError():  # how Pillow's readers refuse a header
+            return "is truncated or damaged (its header describes no picture)"
         case OSError(strerror=str(text)):
             return f"cannot be opened ({text})"
         case ValueError() if str(error).startswith("has"):

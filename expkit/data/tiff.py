@@ -21,6 +21,9 @@ APART, ASSOCIATED, UNSIGNED = 2, 1, 1
 ALPHA = (1, 2)
 """Values of EXTRA that mean transparency: colours multiplied by it, or not."""
 
+MOST_BANDS = 4
+EXPECTED = "grey or RGB, either with alpha; save the three to be seen"
+
 
 class NeedsPackage(Exception):
     """A file that is read only where another package is installed."""
@@ -42,15 +45,17 @@ def is_plain(image: TiffImageFile) -> bool:
 
 
 def read_tiff(file: IO[bytes], reading: Reading) -> Image.Image:
-    """The first page of a TIFF file as RGB, not yet turned upright.
+    """The first page of a TIFF file as RGB, upright.
 
-    Raises ValueError where its bands are no picture, NeedsPackage for a compression that tifffile leaves to another.
+    Raises ValueError where its bands are no picture or its pixels too many, NeedsPackage for a compression that
+    tifffile leaves to another package.
     """
     from tifffile import TiffFile
 
     file.seek(0)
     with TiffFile(file, name="image") as tiff:
         page: Any = tiff.pages[0]
+        check_size(page)
         try:
             values = page.asarray()
         except ValueError as error:
@@ -61,6 +66,15 @@ def read_tiff(file: IO[bytes], reading: Reading) -> Image.Image:
         return turned(picture(values, page, reading), page.tags.valueof(ORIENTATION, 1))
 
 
+def check_size(page: Any) -> None:
+    """Raise ValueError for what is not unpacked: more bands than a picture has, more pixels than Pillow allows."""
+    bands, width, height = page.samplesperpixel, page.imagewidth, page.imagelength
+    if bands > MOST_BANDS:
+        raise ValueError(f"has {bands} bands, expected {EXPECTED}")
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise ValueError(f"has {width} x {height} pixels, more than {Image.MAX_IMAGE_PIXELS}")
+
+
 def numbers_of(file: IO[bytes]) -> tuple[NDArray[Any], float | None]:
     """The numbers of the first page of a TIFF file, and the most that their bits hold (None: nobody knows)."""
     from tifffile import TiffFile
@@ -68,6 +82,7 @@ def numbers_of(file: IO[bytes]) -> tuple[NDArray[Any], float | None]:
     file.seek(0)
     with TiffFile(file, name="image") as tiff:
         page: Any = tiff.pages[0]
+        check_size(page)
         values = page.asarray()
         return values, whole_range(values.dtype, page.bitspersample)
 
@@ -88,8 +103,8 @@ def picture(values: Any, page: Any, reading: Reading) -> Image.Image:
         name = getattr(page.photometric, "name", photometric)
         raise ValueError(f"has {page.bitspersample}-bit {name} pixels; save it as RGB")
     tagged = bool(extra) and extra[-1] in ALPHA
-    if bands > 4 or (bands == 2 and not tagged):
-        raise ValueError(f"has {bands} bands, expected grey or RGB, either with alpha; save the three to be seen")
+    if bands > MOST_BANDS or (bands == 2 and not tagged):
+        raise ValueError(f"has {bands} bands, expected {EXPECTED}")
     if bands % 2 == 0 and not tagged:
         values = values[..., :-1]  # the extra band says nothing about transparency
     elif bands % 2 == 0 and reading.alpha != "ignore":
