@@ -179,7 +179,8 @@ def check_classes(files: FileList) -> None:
         raise UserError(f"{files.source} has no image to validate on")
     lacking = [name for label, name in enumerate(files.classes) if label not in valid]
     if lacking:
-        log.warning("%d classes have no image in valid:\n%s", len(lacking), first_ten(lacking))
+        what = "1 class has" if len(lacking) == 1 else f"{len(lacking)} classes have"
+        log.warning("%s no image in valid:\n%s", what, first_ten(lacking))
 
 
 def fingerprint_of(files: FileList, facts: FileFacts) -> str:

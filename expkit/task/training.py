@@ -218,7 +218,10 @@ def logging_to(folder: RunFolder) -> Iterator[None]:
 @contextmanager
 def warning_on_screen() -> Iterator[logging.Logger]:
     """Print warnings plainly to standard error; gives the logger of all of expkit."""
+    from expkit.data.telling import once
+
     screen = logging.StreamHandler()
+    screen.addFilter(once)
     screen.setLevel(logging.WARNING)
     screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     root = logging.getLogger("expkit")
