@@ -115,7 +115,11 @@ def by_phases(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
             if all(one.get(key) != node[key] or one["_target_"] != node["_target_"] for one in used):
                 where = " and ".join(f"transfer.phases.{phase.name}.{group}" for phase in recipe.phases)
                 yield f"{group}.{key}", f"{where} say otherwise; give it there"
-    moved = [moved_by(overridden(config.sched, phase.sched)) for phase in recipe.phases]
+    used = [overridden(config.sched, phase.sched) for phase in recipe.phases]
+    is_one_cycle = all(one.get("cycle_len") == phase.epochs for one, phase in zip(used, recipe.phases, strict=True))
+    if "cycle_mult" in given(config.sched) and is_one_cycle:
+        yield "sched.cycle_mult", "one cycle of sched.cycle_len epochs is all that there is; give more epochs"
+    moved = [moved_by(sched) for sched in used]
     for group, key in (*(("optim", key) for key in given(config.optim)), ("trainer", "label_smoothing")):
         if key != "lr" and key in given(getattr(config, group)) and all(key in names for names in moved):
             instead = "sched.moms" if key == "mom" and "moms" in config.sched else f"sched.hypers.{key}"

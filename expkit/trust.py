@@ -195,9 +195,10 @@ def refusal(dotted: str, key: str, home: str | None = None) -> str:
     consent = (
         "" if package in ("expkit", "hydra", *libraries) else f"; if you trust it, run with EXPKIT_TRUST={package}"
     )
+    what = f"{dotted} is {home}, which" if home else dotted
     return (
-        f"{key}: {dotted}{f' is {home}, which' if home else ''} is nothing that a config may name: that is the "
-        f"functions of expkit's own groups, and certain classes and functions of {', '.join(FOREIGN)}{consent}"
+        f"{key}: {what} is nothing that a config may name (functions of expkit's choices, and certain ones of "
+        f"{', '.join(sorted(libraries))}){consent}"
     )
 
 

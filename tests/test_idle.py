@@ -24,6 +24,10 @@ from expkit.run import build, plan
         (["sched.warmup_div=10"], "sched.warmup_div has no effect: sched.warmup is 0"),
         (["sched.pct_start=0.4", "transfer=fine_tune"], r"sched.pct_start has no effect: transfer.phases.head.sched"),
         (["sched.pct_start=0.4", "transfer=full_recipe", "augment=side_on"], "sched.pct_start has no effect"),
+        (
+            ["sched=sgdr", "epochs=2", "sched.cycle_len=2", "sched.cycle_mult=3"],
+            "sched.cycle_mult has no effect: one cycle",
+        ),
         (["optim.mom=0.8"], "optim.mom has no effect: the schedule moves mom by itself; give sched.moms"),
         (
             ["optim.wd=0.3", "sched=custom", "sched.hypers={wd: 0.1}"],
