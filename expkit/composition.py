@@ -92,8 +92,16 @@ class Loader(ConfigLoaderImpl):
         """Merge the files, each value being that of the last file that has it, and open what may be overridden."""
         self.superseded = {}
         last: dict[str, tuple[ResultDefault, bool]] = {}
+        givers: dict[str, list[ResultDefault]] = {}
         for default in defaults:
-            for path, is_mapping in values_in(default, repo):
+            paths = dict(values_in(default, repo))
+            for group in {path.split(".")[0] for path in paths}:
+                earlier_ones = givers.setdefault(group, [])
+                if f"{group}._target_" in paths:  # a whole node
+                    for one in earlier_ones:
+                        self.superseded.setdefault(id(one), []).append(group)
+                earlier_ones.append(default)
+            for path, is_mapping in paths.items():
                 earlier, was_mapping = last.get(path, (default, False))
                 if earlier is not default and (is_mapping or was_mapping):
                     self.superseded.setdefault(id(earlier), []).append(path)
@@ -111,7 +119,9 @@ class Loader(ConfigLoaderImpl):
             result.config = copy.deepcopy(result.config)
             for path in paths:
                 parent, _, key = path.rpartition(".")
-                del OmegaConf.select(result.config, parent)[key]
+                node = OmegaConf.select(result.config, parent) if parent else result.config
+                if node is not None and key in node:
+                    del node[key]
         return result
 
 

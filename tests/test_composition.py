@@ -121,6 +121,18 @@ def test_in_files_too(folder):
     assert config.transfer.phases.all == {"epochs": "rest", "lr": {"stop": "lr"}}
 
 
+def test_a_node_of_a_file_with_its_target_is_the_whole_node(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n- override /transfer: fine_tune\n"
+        "sched:\n  _target_: expkit.sched.flat_cos\n  pct_start: 0.5\n"
+        "transfer:\n  _target_: expkit.transfer.recipe\n  phases:\n    a: {trains: 2}\n"
+    )
+    config = compose("+experiment=mine", folders=[str(tmp_path)])
+    assert config.sched == {"_target_": "expkit.sched.flat_cos", "pct_start": 0.5}
+    assert config.transfer.phases == {"a": {"trains": 2}}
+
+
 def test_in_the_jobs_of_a_sweep_too():
     hydra = open_hydra()
     base = hydra.compose_config("config", ["+experiment=digits", "transfer=discriminative"], RunMode.MULTIRUN)
