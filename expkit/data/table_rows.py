@@ -1,6 +1,6 @@
 """The rows of a table of images, each with its path, label and split, and what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,6 +103,12 @@ def problem_of(rows: Rows, row: int, first: Mapping[str, int], places: Places) -
     return f"{path} is listed again ({where})"
 
 
+def like(label: str, classes: Sequence[str]) -> str:
+    """The class that a label may mean, as the end of a line; the list of all would be as long in each."""
+    hint = nearest(label, classes)
+    return f"; {hint}" if hint.startswith("did you mean") else ""
+
+
 def number_labels(rows: Rows) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Class names, sorted, and the class index of each row; test rows may have no label."""
     classes = sorted({label for label, split in zip(rows.labels, rows.splits, strict=True) if split == Split.TRAIN})
@@ -113,9 +119,10 @@ def number_labels(rows: Rows) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     unknown = [row for row, label in enumerate(rows.labels) if label not in place]
     if unknown:
         lines = (
-            f"row {rows.numbers[row]}: {rows.labels[row]!r} ({rows.words[row]}); {nearest(rows.labels[row], classes)}"
+            f"row {rows.numbers[row]}: {rows.labels[row]!r} ({rows.words[row]}){like(rows.labels[row], classes)}"
             for row in unknown
         )
         problem = f"{len(unknown)} rows of {rows.file} have a label that no training row has"
-        raise UserError(f"{problem}:\n{first_ten(lines, len(unknown))}")
+        some = ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+        raise UserError(f"{problem} (those have {some}):\n{first_ten(lines, len(unknown))}")
     return tuple(classes), np.array([place[label] for label in rows.labels], np.int64)
