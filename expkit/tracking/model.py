@@ -78,6 +78,7 @@ def what_serves(folder: RunFolder) -> dict[str, Any]:
         "own": sorted(tops.difference(LIBRARIES)),
         "image_size": config.image_size,
         "reading": result.get("reading", {}),
+        "precision": result.get("precision", "fp32"),
         "classes": result["classes"],
     }
 

@@ -28,14 +28,13 @@ def photos(folder):
     return ImageFiles(str(folder), names, np.arange(PHOTOS), np.arange(PHOTOS) % 3)
 
 
-def finished(path, **config):
+def finished(path, precision="fp32", **config):
     """A run's folder as far as serving reads it."""
     folder = RunFolder(path, "test")
     path.mkdir(exist_ok=True)
     OmegaConf.save(OmegaConf.create(config), folder.config)
-    write_json(
-        folder.result, {"classes": ["a", "b", "c"], "reading": {"alpha": "white", "white": None, "arrays": None}}
-    )
+    reading = {"alpha": "white", "white": None, "arrays": None}
+    write_json(folder.result, {"classes": ["a", "b", "c"], "reading": reading, "precision": precision})
     return folder
 
 
@@ -50,12 +49,13 @@ def loaded(path, served, model):
     return classifier
 
 
-@pytest.mark.parametrize("size", [64, 128, 224])
-def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini, size):
+@pytest.mark.parametrize(("size", "precision"), [(64, "bf16"), (128, "fp32"), (224, "fp32")])
+def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini, size, precision):
     files = photos(pets_mini / "images")
     model_node = {"_target_": "expkit.model.timm", "name": "test_resnet", "weights": "somewhere"}
     folder = finished(
         tmp_path / "run",
+        precision,
         model=model_node,
         augment={"_target_": "expkit.augment.side_on", "resize": "crop"},
         data={"_target_": "a_package.that.is_not_here"},
@@ -68,7 +68,8 @@ def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini
     classifier = loaded(tmp_path, served, model)
     transforms = side_on(size)
     loader = make_loader(files, transforms, batch_size=8, seed=0, train=False, num_workers=0)
-    validated = evaluate(lambda batch: model(batch.images).float(), loader, 3)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        validated = evaluate(lambda batch: model(batch.images).float(), loader, 3)
     requests = [(pets_mini / "images" / files.name(index)).read_bytes() for index in range(PHOTOS)]
 
     from expkit.tracking.inputs import read_input
