@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from expkit.augment import none
+from expkit.augment import none, side_on
 from expkit.errors import UserError
 from expkit.features import FeatureCache
-from expkit.features.room import check_room, in_words, writing
+from expkit.features.room import in_words
 from tests.features.test_killed_builds import CONTEXT
-from tests.features.tiny import SIZE, Builds, Noted, files_in, frozen_of, photos, rows_of
+from tests.features.tiny import SIZE, WIDTH, Builds, Noted, files_in, frozen_of, photos, rows_of
 
 NOBODY = 65534
 
@@ -117,10 +117,19 @@ def test_a_disk_too_full_for_the_body_is_a_clear_error(tmp_path):
     assert not list((tmp_path / "cache").glob("*.partial"))
 
 
-def test_room_for_all_views_is_asked_for_at_once(tmp_path):
-    with pytest.raises(UserError, match=r"no room for 1152921\.5 TB"), writing(tmp_path, 1 << 60):
-        check_room(tmp_path / "not" / "there", 1 << 60)
-    check_room(tmp_path, 1)
+def test_room_for_all_views_is_asked_for_at_once(tmp_path, monkeypatch):
+    cache, builds = FeatureCache(tmp_path / "cache"), Builds()
+    cache.body(frozen_of())
+    images, size = files_in(photos(tmp_path / "photos"), Noted), 20 * WIDTH * 4
+    disk = os.statvfs(tmp_path)
+    room = os.statvfs_result((1, 1, disk.f_blocks, 2 * size, 2 * size, *disk[5:]))  # of two views in three
+    monkeypatch.setattr(os, "statvfs", lambda path: room)
+    with pytest.raises(UserError, match=r"no room for 1\.9 kB"):
+        cache.views(frozen_of(builds), images, side_on(SIZE), [0, 1, 2])
+    assert builds.count == 0
+    assert not (tmp_path / "photos" / "reads").exists()
+    assert len(cache.views(frozen_of(builds), images, side_on(SIZE), [0, 1])) == 2
+    assert len(cache.views(frozen_of(builds), images, side_on(SIZE), [0, 1, 2])) == 3, "two are there already"
 
 
 @pytest.mark.parametrize(("size", "words"), [(0, "0 bytes"), (999, "999 bytes"), (3200, "3.2 kB"), (12e9, "12.0 GB")])
