@@ -1,5 +1,6 @@
 """The command line: `python -m expkit +experiment=digits`."""
 
+import errno
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit import interrupt, trust
+from expkit.causes import is_full
 from expkit.command_line import run_hydra
 from expkit.composed import experiment, explain, plain
 from expkit.composition import expanded
@@ -71,6 +73,14 @@ def reporting(wants_traceback: bool) -> Iterator[None]:
         if wants_traceback:
             traceback.print_exc()
         print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if wants_traceback or not (is_full(error) or error.errno == errno.EROFS):
+            raise
+        place = error.filename or Path.cwd()
+        print(
+            f"error: {place} could not be written ({error.strerror}): free some space, or go elsewhere", file=sys.stderr
+        )
         sys.exit(1)
 
 

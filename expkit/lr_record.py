@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
+from io import FileIO
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from expkit.lr_finder import Curve, LrFind
 from expkit.lr_plot import draw_lr_find
 from expkit.recorder import read_metrics
-from expkit.run_folder import RunFolder, write_json, write_whole
+from expkit.run_folder import RunFolder, append, write_json, write_whole, writing
 
 
 def write_search(folder: RunFolder, name: str, curve: Curve, found: Mapping[str, float], settings: LrFind) -> float:
@@ -35,11 +36,13 @@ def append_metrics(folder: RunFolder, name: str, curve: Curve, values: Mapping[s
     """Add the curve, by step, and single values to metrics.jsonl, but for what an earlier process put there."""
     written, _ = read_metrics(folder, 0)
     now = int(time.time() * 1000)
-    with open(folder.metrics, "a", encoding="utf-8") as file:
-        for metric, value, step in metrics_of(curve, values):
-            if np.isfinite(value) and step > written.get(f"{name}/{metric}", -1):
-                line = {"name": f"{name}/{metric}", "value": value, "step": step, "timestamp": now}
-                file.write(json.dumps(line) + "\n")
+    lines = [
+        json.dumps({"name": f"{name}/{metric}", "value": value, "step": step, "timestamp": now}) + "\n"
+        for metric, value, step in metrics_of(curve, values)
+        if np.isfinite(value) and step > written.get(f"{name}/{metric}", -1)
+    ]
+    with writing(folder.metrics), FileIO(folder.metrics, "a") as file:
+        append(file, "".join(lines).encode())
 
 
 def metrics_of(curve: Curve, values: Mapping[str, float]) -> Iterator[tuple[str, float, int]]:

@@ -6,7 +6,9 @@ import math
 import time
 from array import array
 from collections.abc import Iterator
-from io import BytesIO
+from functools import partial
+from io import BytesIO, FileIO
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,7 @@ from torch import Tensor
 from expkit.config import BETTER
 from expkit.errors import Diverged, UserError
 from expkit.evaluate import Evaluation
-from expkit.run_folder import RunFolder
+from expkit.run_folder import RunFolder, append, write_whole, writing
 from expkit.trainer.hypers import hyper_of
 from expkit.trainer.loop import Observer, Trainer
 
@@ -63,6 +65,7 @@ class Recorder(Observer):
         self.losses: list[Tensor] = []
         self.warned = False
         self.hypers = array("d")
+        self.lines: list[str] = []
 
     def start(self, trainer: Trainer) -> None:
         """Open the files where the state stands, and read back what they hold up to there."""
@@ -70,8 +73,9 @@ class Recorder(Observer):
         self.live, self.names, self.tracked = trainer.hypers.read, trainer.hypers.columns, trainer.hypers.tracked
         self.width = 1 + len(self.names)
         self.written, self.history = read_metrics(self.folder, state.epochs)
-        self.metrics = open(self.folder.metrics, "a", encoding="utf-8")
-        self.rows = open(self.folder.trace_rows, "ab")
+        with writing(self.folder.metrics):
+            self.metrics = FileIO(self.folder.metrics, "a")
+            self.rows = FileIO(self.folder.trace_rows, "a")
         self.smoothed = Smoothed()
         for rows in trace_chunks(self.folder, self.width, state.step):
             for loss in rows[:, 0].tolist():
@@ -91,7 +95,7 @@ class Recorder(Observer):
         self.flush()
         self.history.append({"train_loss": self.train_loss, **evaluation.metrics})
         self.write(self.history[-1], trainer.state.epochs)
-        self.metrics.flush()
+        self.write_lines()
         loss = self.history[-1]["valid_loss"]
         if not math.isfinite(loss) and not self.warned:
             self.warned = True
@@ -106,7 +110,7 @@ class Recorder(Observer):
         self.averaged = evaluation.metrics
         named = {name.replace("valid_", "tta_"): value for name, value in self.averaged.items()}
         self.write(named, trainer.state.epochs)
-        self.metrics.flush()
+        self.write_lines()
 
     def flush(self) -> None:
         """Write all steps so far; raises Diverged where the loss is no number any more."""
@@ -124,9 +128,8 @@ class Recorder(Observer):
                 row = rows[number - self.flushed].tolist()
                 point = {name: row[place] for name, place in shown}
                 self.write({"batch/train_loss": self.train_loss, **point}, number)
-        self.rows.write(rows.tobytes())
-        self.rows.flush()
-        self.metrics.flush()
+        append(self.rows, rows.tobytes())
+        self.write_lines()
         self.flushed += len(losses)
         if not math.isfinite(self.train_loss):
             bad = int(np.argmin(np.isfinite(rows[:, 0])))
@@ -138,20 +141,27 @@ class Recorder(Observer):
             )
 
     def write(self, metrics: dict[str, float], step: int) -> None:
-        """Add a line for each metric that is not there yet."""
+        """Make a line for each metric that is not there yet."""
         now = int(time.time() * 1000)
         for name, value in metrics.items():
             if step > self.written.get(name, -1):
                 number = json.dumps(value)  # of the whole line it would take several times as long
-                self.metrics.write(f'{{"name": "{name}", "value": {number}, "step": {step}, "timestamp": {now}}}\n')
+                self.lines.append(f'{{"name": "{name}", "value": {number}, "step": {step}, "timestamp": {now}}}\n')
                 self.written[name] = step
+
+    def write_lines(self) -> None:
+        """Write the lines that were made."""
+        lines, self.lines = self.lines, []
+        append(self.metrics, "".join(lines).encode())
 
     def close(self) -> None:
         """Write what is left, and the traces as parquet."""
-        self.flush()
-        self.metrics.close()
-        self.rows.close()
-        write_traces(self.folder, self.names)
+        try:
+            self.flush()
+        finally:
+            self.metrics.close()
+            self.rows.close()
+        write_whole(self.folder.traces, partial(write_traces, self.folder, self.names))
 
 
 def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[dict[str, float]]]:
@@ -209,15 +219,15 @@ def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[
         yield np.asarray(rows[start : start + CHUNK])
 
 
-def write_traces(folder: RunFolder, names: list[str]) -> None:
-    """Write traces.parquet: step, train_loss, its smoothed mean, and every hyperparameter of every group."""
+def write_traces(folder: RunFolder, names: list[str], path: Path) -> None:
+    """Write the traces as parquet: step, train_loss, its smoothed mean, and every hyperparameter of every group."""
     width = 1 + len(names)
     steps = folder.trace_rows.stat().st_size // (8 * width)
     schema = pa.schema(
         [("step", pa.int64()), *((name, pa.float64()) for name in ("train_loss", "train_loss_smoothed", *names))]
     )
     smoothed, step = Smoothed(), 0
-    with pq.ParquetWriter(folder.traces, schema) as writer:
+    with pq.ParquetWriter(path, schema) as writer:
         for rows in trace_chunks(folder, width, steps):
             mean = [smoothed.add(loss) for loss in rows[:, 0].tolist()]
             columns = [np.arange(step, step + len(rows)), rows[:, 0], mean, *rows[:, 1:].T]

@@ -5,8 +5,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from expkit.command import command
-from expkit.errors import UserError
+from expkit.errors import Unavailable, UserError
 from expkit.project import place_of, relocatable
 
 RUN_FILES = (
@@ -199,16 +200,39 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch.save makes a RuntimeError of a full disk
-        partial.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} could not be written ({error}): free some space or choose another hydra.run.dir"
-        ) from None
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(partial)
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+    except UserError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Let a failure to write `path` leave the block as an Unavailable that names it."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error
+        raise Unavailable(
+            f"{path} could not be written ({reason}): free some space or choose another hydra.run.dir"
+        ) from error
+
+
+def append(file: FileIO, content: bytes) -> None:
+    """Write all of it at the end of an unbuffered file, so that nothing is left to be written later.
+
+    Raises UserError where the disk is full.
+    """
+    with writing(Path(str(file.name))):
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+WRITING = ("inline_container", "PytorchStreamWriter", "iostream")
+"""What torch calls the place where a write failed."""
 MARGIN = 1 << 24
 """Bytes below which a disk counts as full where torch only says that it could not write."""
 
@@ -59,7 +61,7 @@ def save_torch(content: object, path: Path) -> None:
     try:
         torch.save(content, path)
     except RuntimeError as error:
-        if "inline_container" not in str(error) and "PytorchStreamWriter" not in str(error):
+        if not any(word in str(error) for word in WRITING):
             raise
         disk = os.statvfs(path.parent)  # torch does not say what the disk said
         code = errno.ENOSPC if disk.f_bavail * disk.f_frsize < MARGIN else errno.EIO

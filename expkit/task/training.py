@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -201,10 +201,22 @@ def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
         tracker.finish(status, tags=tags)
 
 
+class LogFile(logging.FileHandler):
+    """A log that says nothing of a full disk: the next file that matters does, in one sentence."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Lose the line."""
+
+    def close(self) -> None:
+        """Lose what cannot be written."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def logging_to(folder: RunFolder) -> Iterator[None]:
     """Log to expkit.log with times, and plainly to standard error."""
-    file = logging.FileHandler(folder.log, encoding="utf-8")
+    file = LogFile(folder.log, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     with warning_on_screen() as root:
         root.addHandler(file)

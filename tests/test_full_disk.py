@@ -1,0 +1,104 @@
+"""Every write of a run's record fails once: one sentence with the path, and what was there is whole."""
+
+import json
+import resource
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from expkit.checkpoint import Checkpoints, load_checkpoint
+from expkit.errors import UserError
+from expkit.lr_finder import Curve
+from expkit.lr_record import append_metrics
+from expkit.model.weights import read_weights, save_weights
+from expkit.plots import draw_losses, read_traces
+from expkit.recorder import Recorder, read_metrics
+from expkit.run_folder import RunFolder, append, write_json, write_whole
+from tests.test_trainer import PHASES, fit, small_trainer
+
+
+@contextmanager
+def files_of_at_most(size):
+    """A limit on the size of files fails like a full disk, and needs no disk of its own."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def leave_record(folder):
+    """All that a run writes, as it comes."""
+    write_json(folder.facts, {"experiment": "toy", "text": "x" * 300})
+    folder.note(fingerprint="0123")
+    trainer, curve = small_trainer(), np.linspace(0.1, 1, 20)
+    append_metrics(folder, "lr_find", Curve(curve, curve, curve, 20), {"valley": 0.1})
+    recorder = Recorder(folder, 18)
+    trainer.observe([recorder, Checkpoints(folder, recorder, "0123", 6)])
+    try:
+        fit(trainer, *PHASES)
+    finally:
+        recorder.close()
+    write_whole(folder.best_weights, partial(save_weights, trainer.model))
+    draw_losses(folder.plots / "losses.png", read_traces(folder), recorder.history, 6, {"all": 0})
+
+
+def check_whole(folder):
+    """Whatever lies there can be read."""
+    for path in folder.path.rglob("*"):
+        match path.suffix:
+            case ".json":
+                assert json.loads(path.read_text())
+            case ".pt":
+                assert load_checkpoint(path, "0123", 6)
+            case ".safetensors":
+                assert read_weights(path)
+            case ".partial":
+                pytest.fail(f"{path} was left behind")
+    assert read_metrics(folder, 0)
+
+
+def test_whatever_write_fails_is_named_and_spoils_nothing(tmp_path):
+    failed, size = set(), 0
+    whole = RunFolder(tmp_path / "whole", "toy")
+    leave_record(whole)
+    largest = max(path.stat().st_size for path in whole.path.rglob("*"))
+    while size < largest:
+        folder = RunFolder(tmp_path / str(size), "toy")
+        with (
+            files_of_at_most(size),
+            pytest.raises(UserError, match=r"could not be written \(") as error,
+        ):
+            leave_record(folder)
+        name = str(error.value).partition(" could")[0].removeprefix(f"{folder.path}/")
+        assert "/" not in name.removeprefix("checkpoints/").removeprefix("plots/")
+        failed.add(name)
+        check_whole(folder)
+        size = 2 * size + 40
+    assert failed >= {"run.json", "metrics.jsonl", "plots/losses.png"}
+
+
+def test_writes_behind_larger_ones_are_named_too(tmp_path):
+    folder = RunFolder(tmp_path, "toy")
+    trainer, recorder = small_trainer(), Recorder(folder, 18)
+    trainer.observe([recorder])
+    with files_of_at_most(100), pytest.raises(UserError, match=r"checkpoints/last\.pt could not be written"):
+        Checkpoints(folder, recorder, "0123", 6).save(trainer)
+    with files_of_at_most(100), pytest.raises(UserError, match=r"traces\.bin could not be written"):
+        append(recorder.rows, bytes(1000))
+    with files_of_at_most(100), pytest.raises(UserError, match=r"traces\.parquet could not be written"):
+        recorder.close()
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.jsonl", "traces.bin", "checkpoints"}
+
+
+def test_what_was_there_before_a_failed_write_is_kept(tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_whole(path, partial(save_weights, torch.nn.Linear(2, 2)))
+    with files_of_at_most(100), pytest.raises(UserError, match=r"w\.safetensors could not be written"):
+        write_whole(path, partial(save_weights, torch.nn.Linear(64, 64)))
+    assert read_weights(path)["weight"].shape == (2, 2)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["w.safetensors"]
