@@ -8,8 +8,6 @@ READ = (
     ".jp2 .j2k .j2c .jpc .jpf .jpx .tga .heic .heif .hif"
 )
 """Suffixes of images, in lower case."""
-HEIF = (".heic", ".heif", ".hif")
-"""Those of phones, which need the extra `formats`."""
 OTHERS: Mapping[str, str] = {
     ".dcm": "DICOM",
     ".dicom": "DICOM",

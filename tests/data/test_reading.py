@@ -172,3 +172,18 @@ def test_a_jpeg_of_more_pixels_than_memory_should_hold_is_decoded_smaller(monkey
     assert decode(file, 12).size == (16, 12)
     with pytest.raises(Image.DecompressionBombError, match="64 x 48"):
         decode(file)
+
+
+def test_image_libraries_log_nothing_on_the_screen(monkeypatch, capsys):
+    import logging
+
+    from expkit.__main__ import hush_readers
+
+    screen = logging.StreamHandler()
+    monkeypatch.setattr(logging.getLogger("PIL"), "propagate", True)
+    hush_readers()
+    logging.getLogger().addHandler(screen)
+    file = tiff(np.zeros((8, 8, 13), np.uint8), photometric="minisblack", planarconfig="contig")
+    assert "13 bands" in refusal(file)
+    logging.getLogger().removeHandler(screen)
+    assert "samples" not in capsys.readouterr().err

@@ -126,3 +126,19 @@ def test_objects_and_nameless_functions_are_told_apart_by_what_they_give():
     assert transform_identity(Filled(1)) != transform_identity(Filled(2))
     assert transform_identity(lambda image: Filled(1)(image)) != transform_identity(lambda image: Filled(2)(image))
     assert transform_identity(partial(Filled(1))) != transform_identity(partial(Filled(2)))
+
+
+def test_how_images_are_read_matters():
+    from types import SimpleNamespace
+
+    from expkit.data.reading import Reading
+    from expkit.features.cache import view_identity
+
+    def read(reading=None, transforms=None, view=None):
+        images = SimpleNamespace(reading=reading or Reading())
+        return view_identity(SimpleNamespace(images=images, transforms=transforms or side_on(24), view=view, seed=0))
+
+    assert same(read(), read())
+    assert not same(read(), read(Reading(alpha="black")))
+    assert not same(read(), read(Reading(white=4095)))
+    assert not same(read(view=1), read(transforms=side_on(24, zoom=8.0), view=1))
