@@ -13,10 +13,12 @@ from expkit.trainer.loop import Observer, Trainer
 
 REFRESH = 0.25
 """Seconds between looks at the loss: reading it waits for the device."""
+SILENCE = 60.0
+"""Seconds after which an epoch that goes on says how far it is, where there is no bar."""
 
 
 class ProgressBar(Observer):
-    """Shows how training goes: on a terminal a bar for the run, and a line for each finished epoch everywhere."""
+    """Shows how training goes: a bar for the run on a terminal, else a line a minute; and one for each epoch."""
 
     def __init__(self, recorder: Recorder, epochs: int, epoch_steps: int) -> None:
         self.console = Console()
@@ -36,7 +38,7 @@ class ProgressBar(Observer):
     def start(self, trainer: Trainer) -> None:
         """Show an empty bar, or a resumed run's."""
         self.began, self.first_step = time.monotonic(), trainer.state.step
-        self.epoch_began, self.shown = self.began, 0.0
+        self.epoch_began, self.shown = self.began, 0.0 if self.console.is_terminal else self.began
         self.task = self.bar.add_task(
             "",
             total=self.steps,
@@ -51,16 +53,23 @@ class ProgressBar(Observer):
             self.bar.start()
 
     def after_step(self, trainer: Trainer, loss: Tensor) -> None:
-        """Move the bar a few times a second."""
+        """Move the bar a few times a second, or say how far training is once a minute."""
         now = time.monotonic()
-        if self.console.is_terminal and now - self.shown >= REFRESH:
+        if now - self.shown >= (REFRESH if self.console.is_terminal else SILENCE):
             self.shown = now
             self.show(trainer, f"{loss.item():.4f}")
 
     def show(self, trainer: Trainer, loss: str) -> None:
-        """Draw the bar with the time left, reckoned from all steps of this process."""
+        """Draw the bar, or a line, with the time left, reckoned from all steps of this process."""
         done, spent = trainer.state.step - self.first_step, time.monotonic() - self.began
         left = spent / done * (self.steps - trainer.state.step)
+        if not self.console.is_terminal:
+            line = (
+                f"epoch {trainer.state.epochs + 1}/{self.epochs}  step {trainer.state.step}/{self.steps}  loss {loss}  "
+                f"{done / spent:.1f} steps/s  {duration(left)} left"
+            )
+            self.console.print(line, highlight=False, soft_wrap=True)
+            return
         self.bar.update(
             self.task,
             completed=trainer.state.step,
@@ -81,6 +90,8 @@ class ProgressBar(Observer):
         line = f"epoch {trainer.state.epochs:>{width}}/{self.epochs}  {values}  {duration(now - self.epoch_began)}"
         self.console.print(line, highlight=False, soft_wrap=True)
         self.epoch_began = now
+        if not self.console.is_terminal:
+            self.shown = now
 
     def close(self) -> None:
         """Take the bar away."""
