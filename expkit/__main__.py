@@ -27,12 +27,15 @@ from expkit.config_files import load_yaml
 from expkit.edited import heed_edits
 from expkit.errors import UserError
 from expkit.grid_again import job_again
-from expkit.guard import clear
+from expkit.guard import clear, refused_early
 from expkit.project import project_of
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking import send_rest
 from expkit.tracking.grid import place_in_grid
+
+REFUSED_FILES = {"expkit.log", ".lock", ".create.lock", ".tracking.lock", "end.json", "tracking.json", "tracking.log"}
+"""What a run has left that was refused once its data or model were read."""
 
 
 def main() -> None:
@@ -134,7 +137,12 @@ def run_task(composed: DictConfig) -> object:
     except UserError:
         clear(folder, only_begun, grid)
         raise
-    done = build(config.task, config, run)
+    try:
+        done = build(config.task, config, run)
+    except UserError as error:
+        if grid is None and refused_early(error, run):
+            clear(folder, only_begun | REFUSED_FILES)
+        raise
     clear(folder, only_begun, grid)
     return done
 

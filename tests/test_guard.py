@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from expkit import guard
-from expkit.errors import UserError
+from expkit.errors import DataError, Diverged, Unavailable, UserError
 from expkit.run_folder import RunFolder, refuse_run, write_json
 
 OURS = {".hydra", "config.yaml", "run.json"}
@@ -66,6 +66,16 @@ def test_the_folder_of_a_grids_job_goes_unless_it_was_there(tmp_path):
         guard.clear(tmp_path / name, OURS, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["0"]
     assert not list((tmp_path / "0").iterdir())
+
+
+def test_a_run_is_refused_early_until_its_data_and_model_are_there(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "test", {}, [])
+    early = [UserError("no model takes this"), DataError("no image")]
+    assert [guard.refused_early(error, run) for error in early] == [True, True]
+    late = [Diverged("the loss became nan"), Unavailable("no store"), KeyError("a bug"), OSError(28, "full")]
+    assert not any(guard.refused_early(error, run) for error in late)
+    run.note(fingerprint="0123")
+    assert not any(guard.refused_early(error, run) for error in early)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "result.json", "metrics.jsonl", "run.json", "end.json", "checkpoints"])

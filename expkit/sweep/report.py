@@ -1,6 +1,7 @@
 """What a sweep leaves in its folder: its best run as a config, all trials as a table, and pictures."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -154,6 +155,9 @@ def best_files(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> dict
         for group, name in own.items()
         if group in config
     }
+    for group in GROUPS:
+        if group in config:
+            config[group] = beside(group, choices[group], config[group], own)
     chosen = [{f"override /{group}": choices[group]} for group in GROUPS if group != "task"]
     header = (
         "# @package _global_\n"
@@ -161,6 +165,21 @@ def best_files(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> dict
         f"# Trial {best.number} of the study {study}: {mean_over(sweep)}{metric} {value_of(best)}\n"
     )
     return files | {BEST: header + OmegaConf.to_yaml(OmegaConf.create({"defaults": chosen, **config}))}
+
+
+def beside(group: str, choice: str, node: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, Any]:
+    """What an experiment says of a group beside its choice: no target, so that another choice is not undone in silence.
+
+    Of tracking, which has no part in the result, only what is not as the choice has it.
+    """
+    kept = dict(node)
+    if group in own or node.get("_target_") == f"expkit.{group}.{choice}":
+        del kept["_target_"]
+    if group == "tracking" and group not in own:
+        usual = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / group / f"{choice}.yaml"))
+        assert isinstance(usual, dict)
+        kept = {key: value for key, value in kept.items() if key not in usual or usual[key] != value}
+    return kept
 
 
 def from_anywhere(key: str, value: object) -> object:

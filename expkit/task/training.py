@@ -13,12 +13,13 @@ from expkit.check import checked
 from expkit.command import command, shown
 from expkit.config import Config
 from expkit.errors import UserError
+from expkit.guard import refused_early
 from expkit.idle import warn_of_idle
 from expkit.lr_finder import check_lr_find
 from expkit.run import Run, assemble, build, schedules_of
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking import Tracker
-from expkit.tracking.nested import parent_of
+from expkit.tracking.nested import WITHDRAWN, parent_of
 
 if TYPE_CHECKING:
     from expkit.trainer.loop import Loader, Observer, Trainer
@@ -183,6 +184,7 @@ def report(folder: RunFolder, hint: str | None) -> None:
 def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
     """Track what the block leaves in `folder`, and close the tracked run as the block ends."""
     tracker: Tracker = build(config.tracking, folder)
+    is_new = not folder.tracking.exists() and parent_of(folder.path) is None
     # Before torch is imported: MLflow's own imports take seconds, and the sender does them meanwhile.
     tracker.start()
     status, tags = "KILLED", {}
@@ -194,7 +196,8 @@ def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
         raise
     except Exception as error:
         # The command line shows it; here it is kept for whoever reads the folder later.
-        status, tags = "FAILED", {"reason": str(error)}
+        refused = is_new and refused_early(error, folder)
+        status, tags = WITHDRAWN if refused else "FAILED", {"reason": str(error)}
         log.info("failed: %s", error, exc_info=not isinstance(error, UserError))
         raise
     finally:

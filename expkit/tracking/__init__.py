@@ -16,7 +16,7 @@ from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking.address import Address, hint_of, named, silence_of, store_of_run
 from expkit.tracking.finding import folder_of
-from expkit.tracking.nested import end_of, make_parent, parent_of, path_to_parent, write_end
+from expkit.tracking.nested import WITHDRAWN, end_of, make_parent, parent_of, path_to_parent, write_end
 from expkit.tracking.senders import close_senders, lost_nothing, sender_of
 
 __all__ = ["Tracker", "close_senders", "folder_of", "make_parent", "mlflow", "none", "path_to_parent", "send_rest"]
@@ -37,7 +37,7 @@ class Tracker(Protocol):
         """The id that the store gave the run, None where there is no store or it does not answer."""
 
     def finish(self, status: str, *, tags: Mapping[str, str] | None = None, wait: bool | None = None) -> None:
-        """Send what is left, with `tags`, and close the run as FINISHED, FAILED or KILLED.
+        """Send what is left, with `tags`, and close the run as FINISHED, FAILED or KILLED; WITHDRAWN takes it back.
 
         `wait` until that is done. None: unless the run is nested in one that goes on, whose own end waits for it.
         """
@@ -162,7 +162,8 @@ class MlflowTracker:
             message = lost_nothing(self.uri, self.path, reason)
             if self.required and status == "FINISHED":
                 raise Unavailable(message)
-            log.warning(message)
+            if status != WITHDRAWN:
+                log.warning(message)
 
     def update(self) -> None:
         """Say the run's end again: the sender looks what is new."""

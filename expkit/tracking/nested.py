@@ -31,6 +31,8 @@ from expkit.urls import hide, sqlite_path
 
 INTERNAL = ("end.json", "tracking.json", "tracking.log", "traces.bin")
 """Files of a run folder that stay there."""
+WITHDRAWN = "WITHDRAWN"
+"""The end of a run that was refused before anything came of it: the store shall have nothing of it."""
 LIVE = (".db", ".db-journal", ".db-wal", ".db-shm", ".lock")
 """Suffixes of files that a sweep works on while it is sent."""
 

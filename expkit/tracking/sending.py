@@ -11,7 +11,7 @@ from mlflow.entities import Metric
 from omegaconf import OmegaConf
 
 from expkit.run_folder import RunFolder, read_json, write_json
-from expkit.tracking.nested import is_sent, records_of, wants_model
+from expkit.tracking.nested import WITHDRAWN, is_sent, records_of, wants_model
 from expkit.tracking.store import Store, flatten
 
 BATCH = 1000
@@ -64,13 +64,28 @@ class Sending:
         yield from self.wait_for_turn()
         if self.is_settled():
             return
-        self.open()
-        yield "started"
+        if not self.is_withdrawn():
+            self.open()
+            yield "started"
         while self.end is None:
             self.send_metrics()
             self.send_tags({})
             yield None
-        yield from self.finish(self.end)
+        if self.is_withdrawn():
+            self.withdraw()
+        else:
+            yield from self.finish(self.end)
+
+    def is_withdrawn(self) -> bool:
+        """Whether the run was refused before anything came of it."""
+        return self.end is not None and self.end["status"] == WITHDRAWN
+
+    def withdraw(self) -> None:
+        """Take out of the store what it has of a run that was refused."""
+        if run_id := read_json(self.folder.tracking).get("run_id"):
+            self.uses_store = True
+            self.store.open()
+            self.store.client.delete_run(run_id)
 
     def wait_for_turn(self) -> Iterator[None]:
         """Wait while another sender has the run, or where it is a grid, for the first of its jobs."""

@@ -191,6 +191,11 @@ def test_the_best_run_needs_nothing_but_its_own_folder(prepared, directory, monk
     again = prepared("hydra/sweeper=expkit", LR, base=(chosen, f"hydra.searchpath=['file://{found}']"))[1]
     assert again.transfer["phases"]["warm"] == {"epochs": 1, "trains": "head"}
     assert again.data["root"] == str(directory / "my photos")
+    assert again.data["_target_"] == "expkit.data.folders"
+    other = prepared("hydra/sweeper=expkit", LR, "tracking=none", base=(chosen, f"hydra.searchpath=['file://{found}']"))
+    assert other[1].tracking["_target_"] == "expkit.tracking.none"
+    with pytest.raises(UserError, match=r"no key of optim"):
+        prepared("hydra/sweeper=expkit", LR, "optim=sgd", base=(chosen, f"hydra.searchpath=['file://{found}']"))
 
 
 def test_a_study_that_was_given_no_name_is_called_after_what_it_searches(prepared):

@@ -1,10 +1,13 @@
 import shutil
+from contextlib import suppress
 
 from mlflow import MlflowClient
 
 from expkit.run_folder import read_json
 from expkit.tracking import mlflow
-from expkit.tracking.store import open_store
+from expkit.tracking.nested import WITHDRAWN
+from expkit.tracking.sending import Sending
+from expkit.tracking.store import Store, open_store
 from expkit.urls import sqlite_path, sqlite_url
 from tests.tracking.runs import artifacts_of, new_run, steps_of, write_metrics
 
@@ -38,3 +41,21 @@ def test_runs_of_folders_with_odd_names_land_there(tmp_path, uri, experiment):
         assert (sent / "config.yaml").is_file()
         assert {path.name for path in project.iterdir()} == {"outputs"}
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_run_that_was_refused_is_taken_back(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    refused, other = new_run(tmp_path / "refused", "test"), new_run(tmp_path / "other", "test")
+    sent = {}
+    for folder in (refused, other):
+        sending = Sending(folder.path, Store(uri), lambda parent: 0)
+        while sending.step() != "started":
+            pass
+        sent[folder] = sending
+    sent[refused].end = {"status": WITHDRAWN, "time": 0, "tags": {}}
+    with suppress(StopIteration):
+        while True:
+            sent[refused].step()
+    (experiment,) = MlflowClient(uri).search_experiments(filter_string="name = 'test'")
+    runs = MlflowClient(uri).search_runs([experiment.experiment_id])
+    assert [run.info.run_id for run in runs] == [read_json(other.tracking)["run_id"]]
