@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from expkit import interrupt, trust
 from expkit.causes import is_full
 from expkit.command_line import run_hydra
-from expkit.composed import experiment, explain, plain
+from expkit.composed import experiment, explain, plain, written
 from expkit.composition import expanded
 from expkit.config import ROOT
 from expkit.config_files import load_yaml
@@ -31,8 +31,10 @@ from expkit.guard import clear, refused_early
 from expkit.project import project_of
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
+from expkit.secrets import typed_overrides
 from expkit.tracking import send_rest
 from expkit.tracking.grid import place_in_grid
+from expkit.urls import hide
 
 REFUSED_FILES = {"expkit.log", ".lock", ".create.lock", ".tracking.lock", "end.json", "tracking.json", "tracking.log"}
 """What a run has left that was refused once its data or model were read."""
@@ -75,7 +77,7 @@ def reporting(wants_traceback: bool) -> Iterator[None]:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             traceback.print_exc()
-        print(f"error: {explain(error)}", file=sys.stderr)
+        print(f"error: {hide(explain(error))}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if wants_traceback or not (is_full(error) or error.errno == errno.EROFS):
@@ -129,11 +131,11 @@ def run_task(composed: DictConfig) -> object:
                 "hydra.sweeper.params are for a sweep, and one run would ignore them: add -m, or leave +sweeps out"
             )
         config = plain(composed)
-        overrides = list(hydra_config.overrides.task)
+        values, overrides = written(config, composed), typed_overrides(hydra_config)
         if place and (folder / "config.yaml").exists():
-            run = job_again(RunFolder(folder, experiment()), config, overrides)
+            run = job_again(RunFolder(folder, experiment()), replace(config, **values), overrides)
         else:
-            run = RunFolder.create(folder, experiment(), asdict(config), overrides, **place)
+            run = RunFolder.create(folder, experiment(), values, overrides, **place)
     except UserError:
         clear(folder, only_begun, grid)
         raise

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from expkit.check import nearest
@@ -19,21 +19,26 @@ from expkit.composition import expanded
 from expkit.config import ROOT, Config, check_config
 from expkit.errors import UserError
 from expkit.run import plan
+from expkit.secrets import as_written, resolved
 
 
-def plain(composed: object) -> Config:
+def plain(composed: DictConfig | ListConfig) -> Config:
     """The composed config as checked plain values.
 
     Raises UserError for a missing or impossible value, naming its key.
     """
     try:
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        values = resolved(composed)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no default: give it as {error.full_key}=VALUE") from None
-    assert isinstance(values, dict)
-    config = with_earlier_run(check_config({str(key): at_home(value) for key, value in values.items()}))
+    config = with_earlier_run(check_config({key: at_home(value) for key, value in values.items()}))
     plan(config)
     return config
+
+
+def written(config: Config, composed: DictConfig) -> dict[str, Any]:
+    """A config as a run folder keeps it, `composed` being what it was made of: secrets stay references."""
+    return as_written(asdict(config), composed)
 
 
 def with_earlier_run(config: Config) -> Config:

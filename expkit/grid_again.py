@@ -12,6 +12,7 @@ from expkit.config import Config
 from expkit.edited import HARMLESS, differences, plain_values, within
 from expkit.errors import UserError, first_ten
 from expkit.run_folder import RunFolder, kept_values, read_json
+from expkit.secrets import typed_overrides
 
 HELD: dict[Path, FileLock] = {}
 """The locks of the grids that this process runs; they go with it, however it ends."""
@@ -20,7 +21,7 @@ HELD: dict[Path, FileLock] = {}
 def asked(config: DictConfig) -> dict[str, Any]:
     """What decides which jobs a grid has: the overrides of its command line and of a sweep's file."""
     params = config.hydra.sweeper.get("params")
-    overrides = list(config.hydra.overrides.task)
+    overrides = typed_overrides(config.hydra)
     return {"overrides": overrides, "searched": OmegaConf.to_container(params) if params else {}}
 
 
@@ -94,7 +95,7 @@ def is_held(folder: Path) -> bool:
 
 
 def job_again(folder: RunFolder, config: Config, overrides: list[str]) -> RunFolder:
-    """The folder of a job that began before. Raises UserError where it was another job."""
+    """The folder of a job that began before, its config as it is written. Raises UserError where it was another job."""
     facts = read_json(folder.facts)
     before: Mapping[str, Any] = facts.get("config") or {}
     changed = [

@@ -18,11 +18,12 @@ log = logging.getLogger("expkit")
 def place_of(folder: Path) -> dict[str, str]:
     """The facts of a run that lead back to its project, which is the working directory.
 
-    `place` is the run folder's path from there; where it does not lie below, `started_in` is the project's own.
+    `started_in` is the project's path from the run folder, and `place` that folder's from the project; where it does
+    not lie below, `started_in` is absolute and alone.
     """
     folder, project = folder.resolve(), Path.cwd().resolve()
     if folder.is_relative_to(project) and folder != project:
-        return {"place": str(folder.relative_to(project))}
+        return {"started_in": os.path.relpath(project, folder), "place": str(folder.relative_to(project))}
     return {"started_in": str(project)}
 
 

@@ -17,6 +17,8 @@ from omegaconf import OmegaConf
 from expkit.command import command
 from expkit.errors import Unavailable, UserError
 from expkit.project import place_of, relocatable
+from expkit.secrets import hide_in_files, warn_of_password
+from expkit.urls import hide
 
 RUN_FILES = (
     *("checkpoints", "config.yaml", "end.json", "expkit.log", "metrics.jsonl", "plots", "predictions.parquet"),
@@ -42,8 +44,11 @@ class RunFolder:
         """
         folder = cls(path, experiment)
         refuse_run(path)
+        hide_in_files(path / ".hydra")
         text = OmegaConf.to_yaml(OmegaConf.create(relocatable(config)))
-        began_with = {"config": kept_values(config)}  # config.yaml may be edited, this is not
+        if "parent" not in facts:
+            warn_of_password(text, folder.config)
+        began_with = {"config": hidden(kept_values(config))}  # config.yaml may be edited, this is not
         write_json(folder.facts, start_facts(path, experiment, overrides) | began_with | facts)
         write_whole(folder.config, lambda partial: partial.write_text(text, encoding="utf-8"))
         return folder
@@ -160,11 +165,20 @@ def kept_values(config: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def hidden(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without passwords of its store, which have no part in what a run comes to."""
+    tracking = config.get("tracking")
+    if not isinstance(tracking, dict):
+        return config
+    shown = {key: hide(value) if isinstance(value, str) else value for key, value in tracking.items()}
+    return {**config, "tracking": shown}
+
+
 def start_facts(path: Path, experiment: str, overrides: Sequence[str]) -> dict[str, Any]:
     """What is known of every run as it starts in the folder `path`; `started` in milliseconds since 1970."""
     return {
         "experiment": experiment,
-        "overrides": list(overrides),
+        "overrides": [hide(one) for one in overrides],
         **place_of(path),
         "started": int(time.time() * 1000),
     }

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-PASSWORD = re.compile(r"(://[^:/@\s]*):[^\s'\"]*@")
-SECRET = re.compile(r"([?&][\w-]*(?:password|passwd|token|secret)[\w-]*=)[^&\s'\"]*", re.IGNORECASE)
+PASSWORD = re.compile(r"(://[^:/@\s]*):(?!\$\{[^}]*\}@|\d+/)[^\s'\"]*@")
+SECRET = re.compile(r"([?&][\w-]*(?:password|passwd|token|secret)[\w-]*=)(?!\$\{)[^&\s'\"]*", re.IGNORECASE)
 
 
 def sqlite_url(path: Path) -> str:
@@ -51,5 +51,5 @@ def file_url(path: Path) -> str:
 
 
 def hide(text: str) -> str:
-    """A text in which the passwords of URLs are hidden."""
+    """A text in which the passwords of URLs are hidden, but for references, which tell none."""
     return SECRET.sub(r"\1***", PASSWORD.sub(r"\1:***@", text))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from expkit import trust
 from expkit.errors import UserError
@@ -34,11 +34,16 @@ class Sweep:
 
 
 def hide_password(config: DictConfig) -> None:
-    """Take the storage's password out of a composed config, since Hydra writes it into folders that people share."""
+    """Take the storage's password out of a composed config, since Hydra writes it into folders that people share.
+
+    A reference to it stays.
+    """
+    raw = OmegaConf.to_container(config.hydra, resolve=False)
+    assert isinstance(raw, dict)
     with open_dict(config):
-        if config.hydra.sweeper.storage is not None:
-            config.hydra.sweeper.storage = hide(config.hydra.sweeper.storage)
-        config.hydra.overrides.hydra = [hide(override) for override in config.hydra.overrides.hydra]
+        if raw["sweeper"]["storage"] is not None:
+            config.hydra.sweeper.storage = hide(raw["sweeper"]["storage"])
+        config.hydra.overrides.hydra = [hide(override) for override in raw["overrides"]["hydra"]]
 
 
 def conditional(conditions: str | None, params: Mapping[str, Any], search: Search) -> Sequence[Param | str]:

@@ -158,7 +158,7 @@ class Pulling:
         """What the LR finder suggests on the base config, asked once for the study, and the first trial of it."""
         found: dict[str, Any] | None = self.study.user_attrs.get("lr_find")
         if found is None:
-            found = find_lr(self.sweep.folder, self.config, self.kept, self.stop)
+            found = find_lr(self.sweep.folder, self.config, self.composed, self.kept, self.stop)
             self.study.set_user_attr("lr_find", found)
         trials = self.study.get_trials(deepcopy=False)
         if not any(ORIGIN in trial.user_attrs for trial in trials):

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from expkit.command import command, shown
-from expkit.composed import plain
+from expkit.composed import plain, written
 from expkit.config import GROUPS, ROOT, Config
 from expkit.model.weights_file import NAMES
 from expkit.run import build
@@ -28,6 +27,7 @@ from expkit.sweep.study import FAILED, STOPPED, WORKER, best_so_far, count, is_l
 from expkit.sweep.trial import OVERRIDES, WEIGHTS
 from expkit.tracking import Tracker
 from expkit.tracking.grid import MLFLOW_RUN_NOTE, markdown
+from expkit.urls import hide
 
 SHOWN = 10
 """So many of the best trials are shown with the study."""
@@ -146,7 +146,9 @@ def best_files(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> dict
     Choices that lie in a folder of the user's come along, and paths are absolute, so that nothing else is needed.
     """
     composed, choices = Composer(sweep.context, sweep.config).job(best.user_attrs[OVERRIDES])
-    config = {key: value for key, value in asdict(plain(composed)).items() if key != "task"}
+    config = {key: value for key, value in written(plain(composed), composed).items() if key != "task"}
+    if hide(str(config["tracking"])) != str(config["tracking"]):
+        config["tracking"]["uri"] = "???"  # a password that somebody typed: to be given again
     for group in ("data", "model"):
         config[group] = {key: from_anywhere(key, value) for key, value in config[group].items()}
     own = {group: choices[group] for group in GROUPS if not (ROOT / "conf" / group / f"{choices[group]}.yaml").exists()}

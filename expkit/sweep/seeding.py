@@ -1,16 +1,16 @@
 """What a sweep starts from: the LR finder's suggestion on its base config, and the first trial made of that."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from expkit.composed import experiment
+from expkit.composed import experiment, written
 from expkit.config import Config
 from expkit.interrupt import Interrupted
 from expkit.run_folder import RunFolder, read_json
+from expkit.secrets import typed_overrides
 from expkit.sweep.space import Around, Choice, Search, Space, Value
 from expkit.task.searching import search as search_lr
 from expkit.task.training import logging_to, tracking
@@ -21,18 +21,20 @@ if TYPE_CHECKING:
     from expkit.sweep.worker import Stop
 
 
-def find_lr(sweep: Path, config: Config, kept: "Kept", stop: "Stop") -> dict[str, Any]:
+def find_lr(sweep: Path, config: Config, composed: DictConfig, kept: "Kept", stop: "Stop") -> dict[str, Any]:
     """Run the LR finder on the first phase of the base config, in a folder below the sweep's; gives lr_find.json.
 
-    A search that a killed worker began there is made anew, one that ended is read. Raises UserError where the curve
-    suggests nothing, Interrupted where the sweep is to stop.
+    `composed` is what the config was made of. A search that a killed worker began there is made anew, one that
+    ended is read. Raises UserError where the curve suggests nothing, Interrupted where the sweep is to stop.
     """
     path = sweep / "lr_find"
     if (path / "config.yaml").exists():
         folder = RunFolder(path, experiment())
     else:
-        overrides, parent = list(HydraConfig.get().overrides.task), path_to_parent(sweep, path)
-        folder = RunFolder.create(path, experiment(), asdict(config), overrides, parent=parent, name="lr_find")
+        overrides, parent = typed_overrides(HydraConfig.get()), path_to_parent(sweep, path)
+        folder = RunFolder.create(
+            path, experiment(), written(config, composed), overrides, parent=parent, name="lr_find"
+        )
 
     def watch(step: int, lr: float, loss: float) -> None:
         if number := stop():

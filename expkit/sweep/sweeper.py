@@ -16,10 +16,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from expkit import interrupt
 from expkit.command import override
-from expkit.composed import experiment
+from expkit.composed import experiment, written
 from expkit.config import Config
 from expkit.errors import UserError, first_ten
 from expkit.run import build, epochs_of
+from expkit.secrets import typed_overrides
+from expkit.sweep.composing import Composer
 from expkit.sweep.grammar import read_search
 from expkit.sweep.jobs import Sweep, hide_password
 from expkit.sweep.launching import launch
@@ -27,7 +29,7 @@ from expkit.sweep.legality import DIRECTIONS, check_sweep, searches
 from expkit.sweep.settings import read_settings
 from expkit.sweep.worker import Ended, Stop, Worker
 from expkit.tracking import Tracker, make_parent
-from expkit.urls import absolute, sqlite_url
+from expkit.urls import absolute, hide, sqlite_url
 
 if TYPE_CHECKING:
     import optuna
@@ -103,7 +105,7 @@ def search_in(store: "Store", sweep: Sweep, base: Config) -> None:
     study = open_study(store, settings.study_name, direction, sweep.searches)
     refuse_other_trials(sweep.folder, study)
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(sweep.config, sweep.folder / "multirun.yaml")
+    (sweep.folder / "multirun.yaml").write_text(hide(OmegaConf.to_yaml(sweep.config)), encoding="utf-8")
     home = f".workers/{uuid.uuid4().hex[:8]}"
     with tracked(sweep, base) as tracker:
         stop = Stop(sweep.folder / home / "stop", 0)
@@ -155,13 +157,14 @@ def refuse_other_trials(folder: Path, study: "optuna.Study") -> None:
 def tracked(sweep: Sweep, base: Config) -> Iterator[Tracker]:
     """Track the study as the run that those of its trials are nested in, and close it as the block ends."""
     hydra = sweep.config.hydra
+    composed, _ = Composer(sweep.context, sweep.config).job(sweep.search.fixed)
     folder = make_parent(
         sweep.folder,
         experiment(hydra.runtime.choices),
         kind="study",
         name=sweep.settings.study_name,
-        tracking=base.tracking,
-        overrides=list(hydra.overrides.task),
+        tracking=written(base, composed)["tracking"],
+        overrides=typed_overrides(hydra),
         params=params_of(sweep),
     )
     tracker: Tracker = build(base.tracking, folder)

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -14,9 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from omegaconf import DictConfig, open_dict
 
-from expkit.composed import experiment, plain
+from expkit.composed import experiment, plain, written
 from expkit.errors import Diverged, UserError
 from expkit.run_folder import RunFolder
+from expkit.secrets import hide_in_files, typed_overrides
 from expkit.sweep.composing import Composer
 from expkit.sweep.jobs import Sweep, conditional, hide_password, plain_value
 from expkit.sweep.space import Around, Choice, Numbers, Param, Space, Value
@@ -126,6 +127,7 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
     from expkit.sweep.training import Place, train_run
 
     config, folder = plain(composed), Path(HydraConfig.get().runtime.output_dir)
+    hide_in_files(folder / ".hydra")
     repeats: int = sweep.settings.repeats
     values: list[float] = []
     for repeat in range(repeats):
@@ -135,8 +137,8 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
         run = RunFolder.create(
             path,
             experiment(),
-            asdict(seeded),
-            HydraConfig.get().overrides.task,
+            written(seeded, composed),
+            typed_overrides(HydraConfig.get()),
             parent=path_to_parent(sweep.folder, path),
             name=f"trial {trial.number}" + (f" seed {seeded.seed}" if repeats > 1 else ""),
             params={"trial": trial.number},

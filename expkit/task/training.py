@@ -18,6 +18,7 @@ from expkit.idle import warn_of_idle
 from expkit.lr_finder import check_lr_find
 from expkit.run import Run, assemble, build, schedules_of
 from expkit.run_folder import RunFolder, read_json
+from expkit.secrets import HidingFormatter
 from expkit.tracking import Tracker
 from expkit.tracking.nested import WITHDRAWN, parent_of
 
@@ -220,7 +221,7 @@ class LogFile(logging.FileHandler):
 def logging_to(folder: RunFolder) -> Iterator[None]:
     """Log to expkit.log with times, and plainly to standard error."""
     file = LogFile(folder.log, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file.setFormatter(HidingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     with warning_on_screen() as root:
         root.addHandler(file)
         try:
@@ -238,7 +239,7 @@ def warning_on_screen() -> Iterator[logging.Logger]:
     screen = logging.StreamHandler()
     screen.addFilter(once)
     screen.setLevel(logging.WARNING)
-    screen.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    screen.setFormatter(HidingFormatter("%(levelname)s: %(message)s"))
     root = logging.getLogger("expkit")
     root.setLevel(logging.INFO)
     root.propagate = False

@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from omegaconf import OmegaConf
+
 from expkit.check import Positive, checked
 from expkit.errors import Unavailable
 from expkit.project import kept_url
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
+from expkit.secrets import resolved
 from expkit.tracking.address import Address, hint_of, named, silence_of, store_of_run
 from expkit.tracking.finding import folder_of
 from expkit.tracking.nested import WITHDRAWN, end_of, make_parent, parent_of, path_to_parent, write_end
@@ -116,7 +119,9 @@ class MlflowTracker:
         if self.parent is None and "store" not in read_json(self.folder.facts):
             self.folder.note(store=kept_url(self.uri, self.path))
         sender = sender_of(self.uri)
-        if sender.process is None and (silence := silence_of(self.uri)):
+        silence = silence_of(self.uri) if sender.process is None else None
+        self.told = bool(silence)
+        if silence:
             self.tell_silence(silence)
         sender.follow(self.path, (self.parent or self.path) / "tracking.log", self.timeout)
         # A grid is in the store once its first job is.
@@ -134,7 +139,7 @@ class MlflowTracker:
 
     def look(self) -> None:
         """Say what the sender has met with so far."""
-        if trouble := sender_of(self.uri).trouble(self.path):
+        if (trouble := sender_of(self.uri).trouble(self.path)) and not self.told:
             log.warning("%s fails (%s); %s keeps what it is to have", named(self.uri), trouble, self.path)
 
     def run_id(self) -> str | None:
@@ -179,13 +184,20 @@ class MlflowTracker:
         return hint_of(self.uri)
 
 
+def tracker_of(parent: Path) -> Tracker:
+    """The tracker of a study or a grid, as its run.json says; raises UserError where that refers to what is not set."""
+    facts = read_json(parent / "run.json")
+    node = resolved(OmegaConf.create(facts["tracking"]))
+    tracker: Tracker = build(node, RunFolder(parent, facts["experiment"]), group="tracking")
+    return tracker
+
+
 def send_rest(parent: Path) -> None:
     """Send what the store does not have yet of a study or a grid and of the runs in it; nothing is trained.
 
     Raises UserError where the store is required and out of reach.
     """
-    facts = read_json(parent / "run.json")
     end = end_of(parent) or {"status": "KILLED", "tags": {}}
-    tracker = build(facts["tracking"], RunFolder(parent, facts["experiment"]), group="tracking")
+    tracker = tracker_of(parent)
     tracker.start()
     tracker.finish(end["status"], tags=end["tags"])

@@ -14,14 +14,15 @@ from typing import Any
 from hydra.conf import HydraConf
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from expkit.composed import experiment
 from expkit.config import check_node
 from expkit.errors import UserError
 from expkit.grid_again import asked, hold
-from expkit.run import build
 from expkit.run_folder import RunFolder, read_json, write_whole
+from expkit.secrets import as_written, hide_in_files, hide_in_logs, resolved, typed_overrides
+from expkit.tracking import tracker_of
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
 
 MLFLOW_RUN_NOTE = "mlflow.note.content"
@@ -38,12 +39,13 @@ class TrackGrid(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the grid's run, which is in the store from the first tracked job on."""
+        hide_in_logs()
         self.grid: RunFolder | None = None
         if not str(config.hydra.sweeper._target_).startswith(OWN):
             with ending_the_grid():
                 self.grid = make_grid(config)
                 hold(self.grid.path)
-                self.tracker = build(read_json(self.grid.facts)["tracking"], self.grid)
+                self.tracker = tracker_of(self.grid.path)
                 self.tracker.start()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -51,6 +53,7 @@ class TrackGrid(Callback):
         if self.grid is None:
             return
         self.grid.note(ended=int(time.time() * 1000))  # the same command begins a new grid from now on
+        hide_in_files(self.grid.path)
         if not any(map(is_tracked, nested_in(self.grid.path))):
             self.tracker.forget()
             return
@@ -71,11 +74,9 @@ def ending_the_grid() -> Iterator[None]:
 
 def make_grid(config: DictConfig) -> RunFolder:
     """The parent of the jobs of a grid, in the sweep's folder. Raises UserError for a wrong tracking node."""
-    node = OmegaConf.to_container(config.tracking, resolve=True)
-    assert isinstance(node, dict)
-    tracking = {str(key): value for key, value in node.items()}
+    tracking = resolved(config.tracking)
     check_node("tracking", tracking)
-    path, overrides = Path(config.hydra.sweep.dir), list(config.hydra.overrides.task)
+    path, overrides = Path(config.hydra.sweep.dir), typed_overrides(config.hydra)
     there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
     told = [one for one in overrides if not one.startswith(("+experiment=", "data.root="))]
     return make_parent(
@@ -83,7 +84,7 @@ def make_grid(config: DictConfig) -> RunFolder:
         experiment(config.hydra.runtime.choices),
         kind="grid",
         name=" ".join(told) or path.name,
-        tracking=tracking,
+        tracking=as_written({"tracking": tracking}, config)["tracking"],
         params=by_key(told),
         found=read_json(path / "run.json").get("found", there),
         **asked(config),

@@ -27,6 +27,7 @@ from filelock import FileLock
 
 from expkit.project import found_url, kept_url
 from expkit.run_folder import RunFolder, read_json, start_facts, write_json
+from expkit.secrets import warn_of_password
 from expkit.urls import hide, sqlite_path
 
 INTERNAL = ("end.json", "tracking.json", "tracking.log", "traces.bin")
@@ -56,8 +57,9 @@ def make_parent(
     folder = RunFolder(path.resolve(), experiment)
     with FileLock(path / ".create.lock"):
         began = {key: value for key, value in read_json(folder.facts).items() if key in ("started", "store")}
-        facts = {"kind": kind, "name": name, "tracking": dict(tracking)} | facts
+        facts = {"kind": kind, "name": hide(name), "tracking": dict(tracking)} | facts
         write_json(folder.facts, start_facts(path, experiment, overrides) | facts | began)
+        warn_of_password(str(facts["tracking"]), folder.facts)
     return folder
 
 

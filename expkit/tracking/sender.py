@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from expkit.secrets import HidingFormatter
 from expkit.tracking import moved, store
 from expkit.tracking.nested import end_of, is_sent, is_tracked, nested_in
 from expkit.tracking.sending import PAUSE, Sending
 from expkit.tracking.store import OutOfReach, Store, reason_of
+from expkit.urls import hide
 
 # What MLflow prints must not come between the lines for the parent: from here on it goes to the log.
 PARENT = os.dup(1)
@@ -193,7 +195,7 @@ class Telling(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line to the parent."""
-        write({"say": record.getMessage()})
+        write({"say": hide(record.getMessage())})
 
 
 def killed() -> dict[str, Any]:
@@ -216,7 +218,9 @@ def write(message: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     os.dup2(2, 1)
-    logging.basicConfig(level=logging.INFO)
+    screen = logging.StreamHandler()
+    screen.setFormatter(HidingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[screen])
     for module in (moved, store):
         module.log.addHandler(Telling(logging.WARNING))
     # Not among the arguments of the process, which everybody on this machine can read: it may have a password.

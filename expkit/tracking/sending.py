@@ -11,6 +11,7 @@ from mlflow.entities import Metric
 from omegaconf import OmegaConf
 
 from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.secrets import without_passwords
 from expkit.tracking.nested import WITHDRAWN, is_sent, records_of, wants_model
 from expkit.tracking.store import Store, flatten
 
@@ -126,7 +127,7 @@ class Sending:
         self.tags: dict[str, str] = {}
         params = list(self.facts.get("params", {}).items())
         if self.folder.config.exists():
-            params += flatten(OmegaConf.to_container(OmegaConf.load(self.folder.config), resolve=True))
+            params += flatten(OmegaConf.to_container(OmegaConf.load(self.folder.config), resolve=False))
         self.store.log_params(run, params)
         if "status" in self.progress and not self.is_complete():
             self.store.client.update_run(self.run_id, "RUNNING")
@@ -172,7 +173,8 @@ class Sending:
         for path in records_of(self.path):
             if with_weights or path.parent.name != "checkpoints":
                 where = str(path.relative_to(self.path).parent)
-                self.store.client.log_artifact(self.run_id, str(path), None if where == "." else where)
+                with without_passwords(path) as shown:
+                    self.store.client.log_artifact(self.run_id, str(shown), None if where == "." else where)
                 yield path.name
         if with_weights:
             from expkit.tracking.model import log_model

@@ -137,7 +137,7 @@ class Store:
             tags["kind"] = facts["kind"]
 
         def create() -> Run:
-            return self.client.create_run(experiment, facts.get("started"), tags, run_name(folder))
+            return self.client.create_run(experiment, facts.get("started"), tags, hide(run_name(folder)))
 
         if facts.get("kind") != "study":
             return create()
@@ -159,14 +159,14 @@ class Store:
 
     def log_params(self, run: Run, params: list[tuple[str, object]]) -> None:
         """Send the params that the run does not have; one that has changed since stays, as MLflow demands."""
-        named = {re.sub(r"[^\w.: -]", "_", key)[:250]: str(value) for key, value in params}
+        named = {re.sub(r"[^\w.: -]", "_", key)[:250]: hide(str(value)) for key, value in params}
         new = [Param(key, value) for key, value in named.items() if key not in run.data.params]
         for start in range(0, len(new), PARAMS):
             self.client.log_batch(run.info.run_id, params=new[start : start + PARAMS])
 
     def set_tags(self, run_id: str, tags: dict[str, str]) -> None:
         """Set tags of a run."""
-        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self.client.log_batch(run_id, tags=[RunTag(key, hide(value)) for key, value in tags.items()])
 
 
 def reason_of(error: Exception) -> str:
@@ -228,9 +228,10 @@ def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
     if experiment is None:
         path = sqlite_path(uri)
         try:
-            if path is None:
+            if uri.startswith(("http", "databricks")):  # a server says itself where its artifacts are
                 return str(client.create_experiment(name))
-            return str(client.create_experiment(name, location_of(path, name), MARK))
+            beside = path or Path("outputs/database").resolve()
+            return str(client.create_experiment(name, location_of(beside, name), MARK))
         except MlflowException:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
