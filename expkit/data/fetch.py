@@ -4,15 +4,21 @@ import os
 import shutil
 import socket
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock
 
+from expkit.data.layout import root_key
+from expkit.errors import DataError
+
 SECONDS = 30.0
 """How long a silent server is waited for."""
+MOST = 100
+"""Folders below a root in which a data set is looked for."""
 
 
 class FetchError(Exception):
@@ -32,6 +38,16 @@ class Archive:
     def file(self) -> str:
         """The name of the archive itself."""
         return self.url.rpartition("/")[2]
+
+
+def check_near(root: Path, find: Callable[[Path], Path | None]) -> None:
+    """Raise DataError where `find` gives the data set not in the root but next to it: nothing need be fetched then."""
+    if not root.is_dir():
+        return
+    above = islice(root.absolute().parents, 2)
+    for place in (*above, *islice((path for path in sorted(root.absolute().iterdir()) if path.is_dir()), MOST)):
+        if find(place) is not None:
+            raise DataError(f"data.root: {root} does not hold the data set, but {root_key(str(place))} does")
 
 
 def fetch(archive: Archive, root: Path) -> None:

@@ -1,11 +1,12 @@
 """Imagenette: ten classes of ImageNet that are easy to tell apart."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from expkit.check import checked
-from expkit.data.fetch import Archive, FetchError, fetch
+from expkit.data.fetch import Archive, FetchError, check_near, fetch
 from expkit.data.files import OnBadImage
 from expkit.data.folder_tree import folders
 from expkit.data.items import Data
@@ -70,6 +71,7 @@ def find_layout(root: Path, archive: Archive) -> Path | None:
 
 def fetched(root: Path, archive: Archive, download: bool) -> Path:
     """Fetch the dataset, and give the folder that holds it."""
+    check_near(root, partial(find_layout, archive=archive))
     reason = "what was fetched is not whole" if download else "data.download is false"
     if download:
         try:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from expkit.check import Fraction, NotNegativeInt, checked
-from expkit.data.fetch import Archive, FetchError, fetch
+from expkit.data.fetch import Archive, FetchError, check_near, fetch
 from expkit.data.file_names import PET_BREED, PET_SPECIES, LabelPattern
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import Data
@@ -106,6 +106,7 @@ def is_name(name: str, pattern: LabelPattern) -> bool:
 
 def fetched(root: Path, download: bool) -> Path:
     """Fetch the dataset, and give the folder that holds it."""
+    check_near(root, find_layout)
     reason = "what was fetched is not whole" if download else "data.download is false"
     if download:
         try:

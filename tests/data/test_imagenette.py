@@ -78,3 +78,10 @@ def test_other_folders_are_refused(layout, save):
 def test_sizes_that_there_are_not_are_refused(size):
     with pytest.raises(UserError, match="size must be one of full, 320, 160"):
         imagenette(size=size)
+
+
+def test_a_root_that_is_beside_the_data_set_fetches_nothing(layout):
+    root = layout("data/imagenette2-160")
+    for wrong, right in ((root / "train", root), (root.parents[1], root.parent)):
+        with pytest.raises(UserError, match=rf"{wrong} does not hold the data set, but data\.root={right} does"):
+            imagenette(root=str(wrong))
