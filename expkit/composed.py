@@ -1,7 +1,6 @@
 """What Hydra composes, as expkit takes it: plain checked values, and errors in its own words."""
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from expkit.check import nearest
+from expkit.command import pasted
 from expkit.composition import expanded
 from expkit.config import ROOT, Config, check_config
 from expkit.errors import UserError
@@ -85,7 +85,7 @@ def explain(error: Exception) -> str:
     if match := re.match(r"Ambiguous value for argument '(.*)'\n", str(error)):
         key, _, value = match[1].partition("=")
         return (
-            f"{match[1]} has a comma: for one run each add -m; for a list write {shlex.quote(f'{key}=[{value}]')}; for "
+            f"{match[1]} has a comma: for one run each add -m; for a list write {pasted(f'{key}=[{value}]')}; for "
             f"text with a comma, such as a path, write\n  {quoted(match[1])}"
         )
     match = re.match(r"Could not override '([^']+)'", str(error))
@@ -131,4 +131,4 @@ def quoted(override: str) -> str:
         OverridesParser.create().parse_override(text)
     except HydraException:
         text = f'{key}="..."'
-    return shlex.quote(text)
+    return pasted(text)

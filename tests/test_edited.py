@@ -84,3 +84,9 @@ def test_what_is_allowed_is_read_as_a_list(text):
 def test_other_arguments_are_refused_beside_a_resume(folder):
     with pytest.raises(UserError, match="leave 'epochs=3' out"):
         resume(str(folder.path), ["resume.allow=[seed]", "epochs=3"])
+
+
+def test_a_config_that_is_no_yaml_any_more_is_named(folder):
+    folder.config.write_text("batch_size: [64\n")
+    with pytest.raises(UserError, match=r"config\.yaml"):
+        resume(str(folder.path), [])
