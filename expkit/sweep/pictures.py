@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from expkit.glyphs import drawable
 from expkit.plots import save
 from expkit.sweep.study import is_lost
 
@@ -77,7 +78,8 @@ class Drawn:
             axes.xaxis.set_minor_formatter(NullFormatter())
         if self.names:
             shown = slice(None, None, 1 + len(self.names) // MANY)
-            axes.set_xticks(range(len(self.names))[shown], self.names[shown], rotation=30, ha="right", parse_math=False)
+            names = [drawable(name) for name in self.names[shown]]
+            axes.set_xticks(range(len(self.names))[shown], names, rotation=30, ha="right", parse_math=False)
 
 
 def param_of(key: str, trials: Sequence[FrozenTrial]) -> Drawn:
