@@ -36,17 +36,12 @@ def plain_of(*overrides: str):
 
 @pytest.mark.parametrize("recipe", sorted(path.stem for path in ROOT.glob("conf/transfer/*.yaml")))
 def test_every_key_of_every_phase_can_be_overridden_as_it_stands(recipe):
-    names = list(composed(f"transfer={recipe}").transfer.phases)
-    for key in set(keywords(phase)) - {"epochs"}:
-        name = names[-1]
-        given = [f"transfer.phases.{name}.{key}={VALUES[key]}"]
-        if key == "trains" or (key == "augment" and recipe == "frozen_views"):
-            given += [f"transfer.phases.{name}.precompute=false", f"transfer.phases.{name}.views=null"]
-        if key == "precompute" and recipe == "frozen_views":
-            given.append(f"transfer.phases.{name}.views=null")
-        config = plain_of(f"transfer={recipe}", "transfer.tta=0", *given)
-        expected = OmegaConf.to_container(OmegaConf.create(f"x: {VALUES[key]}"))["x"]
-        assert config.transfer["phases"][name][key] == expected
+    assert {*VALUES, "epochs"} == set(keywords(phase))
+    name = list(composed(f"transfer={recipe}").transfer.phases)[-1]
+    given = [f"transfer.phases.{name}.{key}={value}" for key, value in VALUES.items()]
+    config = plain_of(f"transfer={recipe}", "transfer.tta=0", *given)
+    expected = {key: OmegaConf.to_container(OmegaConf.create(f"x: {value}"))["x"] for key, value in VALUES.items()}
+    assert config.transfer["phases"][name] == {"epochs": "rest", **expected}
 
 
 CHOICES = ("data=csv", "augment=top_down", "model=timm", "optim=torch", "sched=sgdr", "trainer=default", "task=cache")
