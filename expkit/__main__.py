@@ -40,6 +40,10 @@ REFUSED_FILES = {"expkit.log", ".lock", ".create.lock", ".tracking.lock", "end.j
 """What a run has left that was refused once its data or model were read."""
 
 
+NO_FOLDER = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+"""How a system says that a folder cannot be where it was asked for."""
+
+
 def main() -> None:
     """Run the command line and leave with its exit status: 0, 1 for a user's mistake, 130 or 143 after a signal."""
     arguments = sys.argv[1:]
@@ -114,8 +118,21 @@ def compose_and_run() -> None:
         if jobs:
             raise
         raise UserError(str(error)) from error
+    except OSError as error:  # the folder that Hydra was to make
+        if jobs or error.errno not in NO_FOLDER:
+            raise
+        name = Path(error.filename or ".")
+        raise UserError(
+            f"{shortened(str(name))} cannot be made ({error.strerror}): choose a shorter name, or a place that can be "
+            "written to, with hydra.run.dir=DIR (with -m: hydra.sweep.dir=DIR, or another hydra.sweeper.study_name)"
+        ) from error
     if failed:
         raise UserError(f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(map(str, failed))}")
+
+
+def shortened(text: str) -> str:
+    """A long text as one line can show it."""
+    return text if len(text) < 80 else f"{text[:60]}...{text[-10:]}"
 
 
 def run_task(composed: DictConfig) -> object:

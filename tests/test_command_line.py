@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -346,3 +347,11 @@ def answers(url: str) -> bool:
         return urllib.request.urlopen(url, timeout=2).status == 200
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("where", ["outputs/" + 300 * "x", "file/run"])
+def test_a_run_folder_that_cannot_be_made_is_named_in_a_sentence(where, tmp_path):
+    (tmp_path / "file").touch()
+    status, _, err = expkit("+experiment=digits", f"hydra.run.dir={where}", cwd=tmp_path)
+    assert (status, err.count("\n")) == (1, 1)
+    assert re.search(r"^error: .* cannot be made .*hydra\.run\.dir=DIR", err)
