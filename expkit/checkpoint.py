@@ -116,7 +116,8 @@ def load_checkpoint(path: Path, fingerprint: str, epoch_steps: int, *, accept_da
     changed = f"the data changed since {path} was saved (its fingerprint was {saved['fingerprint']}, now {fingerprint})"
     if saved.get("epoch_steps") != epoch_steps:
         was = f"an epoch had {saved.get('epoch_steps')} steps and has {epoch_steps} now"
-        raise UserError(f"{changed}, and {was}: bring the files back as they were, or begin a new run")
+        skipped = "move a mended image that was skipped elsewhere"
+        raise UserError(f"{changed}, and {was}: bring the files back as they were ({skipped}), or begin a new run")
     if not accept_data:
         raise UserError(
             f"{changed}: bring the files back as they were, begin a new run, or, where an image was mended, go on with "
