@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -279,3 +280,23 @@ def test_files_are_sent_where_they_lie_and_checkpoints_of_finished_runs_alone(tm
     assert artifacts_of(client, folder) == sent | weights | {"result.json"}
     (model,) = client.search_logged_models([client.get_experiment_by_name(experiment).experiment_id])
     assert model.source_run_id == read_json(folder.tracking)["run_id"]
+
+
+def test_a_stopped_sender_holds_up_nobody_and_is_replaced(tmp_path, uri, client, experiment):
+    study = new_study(tmp_path / "sweep_lr", experiment)
+    parent = mlflow(study, uri=uri, timeout=60)
+    parent.start()
+    parent.run_id()
+    sender = sender_of(uri)
+    first = sender_pid(uri)
+    os.kill(first, signal.SIGSTOP)
+    sender.timeout = 0.5
+    began = time.monotonic()
+    while sender_pid(uri) == first:  # more than a pipe takes
+        sender.say(study.path, {"drop": "x" * 5000})
+        assert time.monotonic() - began < 20
+        time.sleep(0.01)
+    assert len(sender.outbox) < 1_000_000
+    sender.timeout = 60
+    parent.finish("FINISHED")
+    assert runs_of(client, experiment)["sweep_lr"].info.status == "FINISHED"
