@@ -76,7 +76,7 @@ class Run:
             phase.first(groups)
             try:
                 peaks = phase.rates(self.base, groups, found=1.0)
-                self.trainer.hypers.follow(schedules_of(self.config, phase, peaks))
+                self.trainer.hypers.check(schedules_of(self.config, phase, peaks))
             except UserError as error:
                 where = f"transfer.phases.{phase.name}, which has {phase.epochs} of the run's {self.epochs} epochs: "
                 raise UserError(f"{where if len(self.recipe.phases) > 1 else ''}{error}") from None

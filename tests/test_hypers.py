@@ -62,3 +62,22 @@ def test_what_one_phase_schedules_says_nothing_of_the_next():
     assert trainer.hypers.read() != configured
     trainer.prepare(PHASES[1])
     assert trainer.hypers.read() == configured
+
+
+@pytest.mark.parametrize(
+    ("schedules", "message"),
+    [
+        ({"mom": linear(1.0, 0.5)}, "mom_0 is 1 at progress 0; it must be at least 0 and below 1"),
+        ({"lr": linear(0.1, -0.1)}, "lr_0 is -0.01 at progress 0.55; it must be at least 0"),
+        ({"label_smoothing": linear(0.0, 1.5)}, "label_smoothing is 1.05"),
+        ({"wd": lambda t: float("nan")}, "wd_0 is nan"),
+    ],
+)
+def test_values_with_which_no_step_can_be_taken_are_refused_before_training(schedules, message):
+    hypers = small_trainer().hypers
+    before = hypers.read()
+    with pytest.raises(UserError, match=message):
+        hypers.check(schedules)
+    hypers.check(one_cycle([0.1, 0.1]) | {"mom": linear(0.0, 0.9), "dropout": linear(0.0, 0.99)})
+    hypers.reset()
+    assert hypers.read() == before

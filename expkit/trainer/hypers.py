@@ -1,5 +1,6 @@
 """Everything that a schedule can set while a model trains, and that the traces record."""
 
+import math
 import re
 from collections.abc import Callable
 
@@ -12,6 +13,11 @@ from expkit.sched import Schedule, Schedules
 
 OWN = ("label_smoothing", "dropout")
 """What belongs to no layer group: the loss's label smoothing, and the share that every dropout layer drops."""
+
+TOPS = {"mom": 1.0, "sqr_mom": 1.0, "label_smoothing": 1.0, "dropout": 1.0}
+"""What these stay below; others may be any number of 0 or more."""
+ROUNDING = 1e-9
+"""So far below 0 a schedule may end that rises from it or falls to it."""
 
 
 class Hypers:
@@ -46,6 +52,18 @@ class Hypers:
         values.append(self.label_smoothing)
         values.append(self.dropouts[-1].p if self.dropouts else 0.0)
         return values
+
+    def check(self, schedules: Schedules) -> None:
+        """Raise UserError where schedules do not fit, or lead to values with which no step can be taken."""
+        apply = self.follow(schedules)
+        for t in (*(i / 20 for i in range(20)), 0.999):
+            apply(t)
+            for column, value in zip(self.columns, self.read(), strict=True):
+                top = TOPS.get(hyper_of(column), math.inf)
+                if hyper_of(column) in schedules and not -ROUNDING <= value < top:
+                    below = "" if top == math.inf else f" and below {top:g}"
+                    raise UserError(f"sched: {column} is {value:.3g} at progress {t:g}; it must be at least 0{below}")
+        self.reset()
 
     def follow(self, schedules: Schedules) -> Callable[[float], None]:
         """A function that sets everything scheduled to its value at progress t.
