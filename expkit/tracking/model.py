@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder, read_json
+from expkit.urls import file_url
 
 PACKAGES = (
     "annotated-types",
@@ -58,7 +59,7 @@ def log_model(folder: RunFolder, run_id: str) -> None:
             mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(package / "tracking" / "pyfunc.py"),
-                artifacts={"served": str(description), "weights": str(folder.exported_weights)},
+                artifacts={"served": file_url(description), "weights": file_url(folder.exported_weights.resolve())},
                 code_paths=[str(package), *code],
                 signature=signature,
                 pip_requirements=[*(requirement(name) for name in packages(served)), *requirements],

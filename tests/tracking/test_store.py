@@ -9,7 +9,7 @@ from expkit.tracking.nested import WITHDRAWN
 from expkit.tracking.sending import Sending
 from expkit.tracking.store import Store, open_store
 from expkit.urls import sqlite_path, sqlite_url
-from tests.tracking.runs import artifacts_of, new_run, steps_of, write_metrics
+from tests.tracking.runs import artifacts_of, new_run, steps_of, write_metrics, write_weights
 
 
 def test_a_store_whose_making_was_cut_off_is_made_anew(tmp_path):
@@ -30,12 +30,15 @@ def test_runs_of_folders_with_odd_names_land_there(tmp_path, uri, experiment):
         store = sqlite_url(project / "outputs" / "mlflow.db")
         run = new_run(project / "outputs" / name, f"{experiment} {name}")
         write_metrics(run, range(number + 1))
+        write_weights(run)
         tracker = mlflow(run, uri=store)
         tracker.start()
         tracker.finish("FINISHED")
         client = MlflowClient(store)
         assert steps_of(client, run) == list(range(number + 1))
-        assert artifacts_of(client, run) == {"config.yaml", "run.json", "metrics.jsonl"}
+        assert {"config.yaml", "metrics.jsonl", "checkpoints/model.safetensors"} <= artifacts_of(client, run)
+        (model,) = client.search_logged_models([client.get_experiment_by_name(run.experiment).experiment_id])
+        assert model.artifact_location.startswith((project / "outputs" / "mlartifacts").as_uri())
         run_id = read_json(run.tracking)["run_id"]
         sent = project / "outputs" / "mlartifacts" / run.experiment / run_id / "artifacts"
         assert (sent / "config.yaml").is_file()
