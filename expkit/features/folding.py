@@ -1,8 +1,7 @@
 """Batch norms folded into the convolutions before them: in eval mode both are one linear map.
 
-With running mean m and variance v, scale g and shift b, g (conv(x) - m) / sqrt(v + eps) + b is a convolution with the
-weights g / sqrt(v + eps) times the old ones (Jacob et al. 2018, arXiv:1712.05877, section 3.2). Only what a trace of
-the network shows to be such a pair is folded.
+torch does the sums (Jacob et al. 2018, arXiv:1712.05877, section 3.2). Its own search for pairs knows the layers of
+torch alone, and fails where a network cannot be traced; here only what a trace shows to be a pair is folded.
 """
 
 from collections import Counter
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 PLAIN = ("torch.nn.modules.conv.Conv2d", "timm.layers.conv2d_same.Conv2dSame")
 """Convolutions that are linear in their weight and bias; others, as timm's standardized ones, are not."""
@@ -77,16 +77,10 @@ def kind(module: nn.Module) -> str:
 
 @torch.no_grad()
 def absorb(conv: Any, norm: Any) -> None:
-    """Give a convolution the effect of the batch norm after it; reckoned in float64."""
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.double()
-    shift = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
-    shift = shift * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.double()
-    conv.weight.copy_(conv.weight.double() * scale.view(-1, 1, 1, 1))
-    conv.bias = nn.Parameter(shift.to(conv.weight.dtype))
+    """Give a convolution the effect of the batch norm after it."""
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
 
 
 def what_follows(norm: Any) -> nn.Module:
