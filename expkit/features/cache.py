@@ -157,7 +157,9 @@ class FeatureCache:
         info = self.body(frozen)
         contents = contents_of(images, None)
         sources = [Source(images, transforms, view if transforms.random else None, seed, contents) for view in views]
-        keys = [key_of(frozen.features_identity, contents.key, view_identity(source)) for source in sources]
+        # The precision that `auto` came to, so that whoever asks for it by name finds the same features.
+        identity = {**frozen.features_identity, "precision": info.precision}
+        keys = [key_of(identity, contents.key, view_identity(source)) for source in sources]
         jobs = {
             key: Job(frozen, source, info.width, info.precision, num_workers, part)
             for key, source in zip(keys, sources, strict=True)

@@ -95,6 +95,14 @@ def test_half_precision_is_kept_in_two_bytes_and_read_as_float32(cache, images):
     torch.testing.assert_close(rows_of(features), expected, rtol=0.03, atol=0.03)
 
 
+def test_a_precision_that_is_chosen_or_named_gives_the_same_entry(cache, images):
+    def entry_of(precision, autocast):
+        frozen = frozen_of(Builds(autocast=autocast), precision=precision)
+        return cache.features(frozen, images, none(SIZE)).entry.folder
+
+    assert entry_of("auto", torch.bfloat16) == entry_of("bf16", torch.bfloat16) != entry_of("fp32", None)
+
+
 def test_a_second_look_builds_and_reads_nothing(tmp_path, cache):
     images = files_in(photos(tmp_path / "photos"), Noted)
     first = cache.features(frozen_of(), images, side_on(SIZE), view=0)
