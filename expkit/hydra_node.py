@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override
@@ -10,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit import trust
 from expkit.errors import UserError
+from expkit.run_folder import RUN_FILES
 
 CALLBACKS = ("expkit.guard.KeepRuns", "expkit.tracking.grid.TrackGrid")
 SWEEPERS = ("hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "hydra_plugins.expkit_sweeper.ExpkitSweeper")
@@ -43,6 +45,7 @@ def check_hydra(hydra: DictConfig) -> None:
     check_plugin(launcher, LAUNCHERS, "hydra.launcher")
     if not trust.is_users(str(launcher["_target_"])):
         check_commands(launcher)
+    check_subdir(hydra.output_subdir)
     copied = {name: os.environ.get(name) for name in hydra.job.env_copy}
     for name, value in contents(hydra, "job.env_set").items():
         if copied.get(name) != value:
@@ -64,6 +67,14 @@ def contents(hydra: DictConfig, key: str) -> dict[str, Any]:
     if found is not None and not isinstance(found, dict):
         raise UserError(f"hydra.{key} must hold keys, got {found!r}")
     return {str(name): value for name, value in (found or {}).items()}
+
+
+def check_subdir(name: str | None) -> None:
+    """Raise UserError where Hydra's own files would land outside the run's folder, over whatever lies there."""
+    if name is not None and (Path(name).name != name or name in ("", "..", *RUN_FILES)):
+        raise UserError(
+            f"hydra.output_subdir names a folder of its own within that of a run, such as .hydra, not {name!r}"
+        )
 
 
 def check_search_path(found: Any, overrides: Sequence[Override]) -> None:

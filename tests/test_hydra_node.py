@@ -68,6 +68,8 @@ ATTACKS = {
     "log factory": "hydra: {hydra_logging: {formatters: {simple: {(): canary.Anything}}}}",
     "log stream": "hydra: {job_logging: {handlers: {mine: {class: logging.StreamHandler, stream: 'ext://canary.x'}}}}",
     "log by interpolation": "hydra: {job_logging: '${data.source}'}\ndata: {source: {version: 1}}",
+    "config over another's": "hydra: {output_subdir: /home/me/project/conf}",
+    "config above the run": "hydra: {output_subdir: ../..}",
     "log file": "hydra: {job_logging: {handlers: {mine: {class: logging.FileHandler, filename: sung}}}}",
 }
 

@@ -32,6 +32,8 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_TIMEOUT
 """A server that is down is tried a few times within a minute, not for MLflow's default of several."""
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true"}
 """A run tells nobody but its store."""
+START = "import runpy, sys; sys.path[:] = sys.argv[1:]; runpy.run_module('expkit.tracking.sender', run_name='__main__')"
+"""A sender imports from where this process does: not from the working directory, which may be that of anyone's run."""
 OVER = {"closed", "left to its parent"}
 """What a sender says of a run that it is done with."""
 PIPE = 65536
@@ -127,7 +129,7 @@ class SenderProcess:
         with open(self.said, "ab") as said:
             # A session of its own: Ctrl-C at the terminal is for the trainer, which then says how the run ended.
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "expkit.tracking.sender"],
+                [sys.executable, "-P", "-c", START, *sys.path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,

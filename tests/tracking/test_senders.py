@@ -300,3 +300,19 @@ def test_a_stopped_sender_holds_up_nobody_and_is_replaced(tmp_path, uri, client,
     sender.timeout = 60
     parent.finish("FINISHED")
     assert runs_of(client, experiment)["sweep_lr"].info.status == "FINISHED"
+
+
+def test_a_sender_imports_nothing_that_lies_in_the_working_directory(tmp_path, uri, client, experiment, monkeypatch):
+    """`resume=` changes to the project of the run, which somebody else may have made."""
+    folder, sung = new_run(tmp_path / "run", experiment), tmp_path / "sung"
+    for name in ("mlflow.py", "sqlalchemy.py", "expkit/__init__.py"):
+        path = tmp_path / "project" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"import pathlib; pathlib.Path({str(sung)!r}).touch()")
+    monkeypatch.chdir(tmp_path / "project")
+    close_senders()
+    tracker = mlflow(folder, uri=uri)
+    tracker.start()
+    tracker.finish("FINISHED")
+    assert runs_of(client, experiment)["run"].info.status == "FINISHED"
+    assert not sung.exists()
