@@ -262,7 +262,7 @@ def test_a_killed_run_resumes_in_the_same_mlflow_run_to_the_same_bits(tmp_path, 
 
 
 def test_a_required_store_out_of_reach_ends_the_run_before_training(tmp_path):
-    (tmp_path / "mlflow.db").mkdir()
+    (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0 and no more")
     arguments = [argument for argument in SMALL if argument != "tracking=none"]
     uri = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
     status, _, err = expkit(*arguments, uri, "tracking.required=true", cwd=tmp_path)

@@ -22,6 +22,8 @@ from tests.tracking.runs import new_study, new_trial, write_metrics
 """
 CONFIG = {
     "epochs": 2,
+    "image_size": 64,
+    "augment": {"_target_": "expkit.augment.none"},
     "model": {"_target_": "expkit.model.resnet18"},
     "optim": {"_target_": "expkit.optim.adam", "lr": 0.003},
 }
