@@ -73,7 +73,8 @@ def explaining(workers: int) -> Iterator[None]:
                 "(ulimit -n 4096), or set num_workers=0"
             ) from error
         # A worker may die while its batch is taken over: then the connection to it breaks.
-        if "DataLoader worker" not in str(error) and not isinstance(error, ConnectionError | EOFError):
+        broke = workers > 0 and isinstance(error, ConnectionError | EOFError)
+        if not broke and "DataLoader worker" not in str(error):
             raise
         raise UserError(
             f"a data worker died ({reason(error)}), probably since the memory ran out: set num_workers={workers // 2} "

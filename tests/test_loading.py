@@ -22,6 +22,7 @@ from expkit.data.packed import Packed
 from expkit.errors import UserError
 from expkit.loading import ImageLoader, TensorLoader, auto_workers, make_loader, order
 from expkit.randomness import seed_of
+from expkit.sending import explaining
 from tests.test_trainer import small_trainer
 
 SIZE = 24
@@ -256,6 +257,13 @@ def test_a_killed_worker_is_told_with_how_many_to_try(images):
         workers_now()[0].kill()
         with pytest.raises(UserError, match=r"a data worker died .*memory.*num_workers=1 in place of 2"):
             drawn(stream)
+
+
+def test_a_lost_connection_is_blamed_on_workers_only_where_there_are_some():
+    with pytest.raises(ConnectionError, match="server"), explaining(0):
+        raise ConnectionError("a server went away")
+    with pytest.raises(UserError, match="a data worker died"), explaining(2):
+        raise ConnectionError("Connection reset by peer")
 
 
 @pytest.mark.parametrize("spare", [8, 30])
