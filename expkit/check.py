@@ -92,6 +92,8 @@ def check_value(name: str, value: object, annotation: Any) -> None:
         hint = ""
         if isinstance(value, str) and (choices := literals(annotation)):
             hint = f"; {nearest(value, choices)}"
+        elif isinstance(value, bool | int | float) and "text" in describe(annotation).split(" or "):
+            hint = f"; a name that looks like one stands between quotes: '{name}=\"{str(value).lower()}\"'"
         what = describe(annotation)
         raise UserError(f"{name} must be {what}, got {found!r}{' at ' + inner if inner else ''}{hint}") from None
 
@@ -142,7 +144,7 @@ def describe(annotation: Any) -> str:
         return f"one of {', '.join(map(str, args))}"
     if origin in (list, tuple, set) or (origin is not None and issubclass(origin, typing.cast(type, Iterable))):
         if origin is dict or issubclass(origin, Mapping):
-            return "keys with " + describe(args[1]) + " each" if args else "keys and values"
+            return "keys and values" if not args or args[1] is Any else f"keys with {describe(args[1])} each"
         return f"a list (each {describe(args[0])})" if args else "a list"
     if is_typeddict(annotation):
         return "{" + ", ".join(f"{key}: {describe(hint)}" for key, hint in annotation.__annotations__.items()) + "}"

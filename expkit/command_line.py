@@ -10,6 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
 
+from expkit.check import nearest
+from expkit.command import pasted
 from expkit.composition import Loader, search_path_of
 from expkit.errors import UserError
 
@@ -20,7 +22,9 @@ def run_hydra(task: TaskFunction, arguments: Sequence[str]) -> None:
     Raises UserError and Hydra's exceptions for what is wrong with them.
     """
     parser, folders = get_args_parser(), config_folders()
-    args = parser.parse_intermixed_args(list(arguments), namespace=folders)
+    args, unknown = parser.parse_known_intermixed_args(list(arguments), namespace=folders)
+    if unknown:
+        raise UserError(no_option(unknown[0], [name for name in parser._option_string_actions if name[:2] == "--"]))
     if args.experimental_rerun is not None:
         raise UserError("--experimental-rerun reads a pickle, which may hold code; go on with resume=RUN")
     hydra = open_hydra(args.config_dir or [], args.config_path)
@@ -40,6 +44,13 @@ def run_hydra(task: TaskFunction, arguments: Sequence[str]) -> None:
             run(hydra, name, task, args)
     finally:
         GlobalHydra.instance().clear()
+
+
+def no_option(given: str, known: Sequence[str]) -> str:
+    """The message for a flag that there is not, with what was probably meant."""
+    name, sign, _ = given.partition("=")
+    as_key = f"; a key stands without dashes: {pasted(given.lstrip('-'))}" if sign else ""
+    return f"{name} is no flag of the command line; {nearest(name, known)}{as_key}"
 
 
 def config_folders() -> argparse.Namespace:

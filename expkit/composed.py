@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, ListConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from expkit.check import nearest
 from expkit.command import pasted
@@ -20,6 +20,9 @@ from expkit.config import ROOT, Config, check_config
 from expkit.errors import UserError
 from expkit.run import plan
 from expkit.secrets import as_written, resolved
+
+QUOTED_KEY = re.compile(r"""["']([\w.]+)["'](?=\s*:)""")
+"""A key of a mapping as JSON writes it, which Hydra does not read."""
 
 
 def plain(composed: DictConfig | ListConfig) -> Config:
@@ -88,6 +91,11 @@ def explain(error: Exception) -> str:
             f"{match[1]} has a comma: for one run each add -m; for a list write {pasted(f'{key}=[{value}]')}; for "
             f"text with a comma, such as a path, write\n  {quoted(match[1])}"
         )
+    if isinstance(error, InterpolationKeyError) and (name := re.search(r"key '(.*)' not found", str(error))):
+        return (
+            f"{error.full_key} refers to {name[1]}, which is no key of the config; a variable of the environment is "
+            f"${{oc.env:{name[1]}}}, and for text that holds a ${{ write \\${{"
+        )
     match = re.match(r"Could not override '([^']+)'", str(error))
     cause = error.__cause__
     if match and isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):
@@ -113,13 +121,28 @@ def in_quotes(error: OverrideParseException) -> str:
     key, sign, value = override.partition("=")
     reason = str(error).splitlines()[0].partition(": ")[0 if "input" in str(error).splitlines()[0] else 2]
     if not sign or not key:
-        return f"{override!r} is no override; write KEY=VALUE, or ~KEY to take one away"
+        return (
+            f"{override!r} is no override; write KEY=VALUE, or ~KEY to take one away (a value with a space in it "
+            "stands between quotes within the shell's: 'KEY=\"my photos\"')"
+        )
+    bare = key + sign + QUOTED_KEY.sub(r"\1", value)
+    if bare != override and parses(bare):
+        return f"{override} is not written as Hydra reads it: keys stand there without quotes, as in\n  {pasted(bare)}"
     if value.startswith(("[", "{")) or "(" in value.split("/")[0]:
         return (
             f"{override} is not written as Hydra reads it ({reason or 'a quote or bracket is missing'}); a list is "
-            "KEY=[a,b], a mapping KEY={a: 1}, and text with other signs in it stands between quotes"
+            f"KEY=[a,b], a mapping KEY={{a: 1}}, and text is put between quotes, as in\n  {quoted(override)}"
         )
     return f"{key} holds signs that Hydra reads as more than text: put them between quotes, as in\n  {quoted(override)}"
+
+
+def parses(override: str) -> bool:
+    """Whether Hydra reads an override."""
+    try:
+        OverridesParser.create().parse_override(override)
+    except HydraException:
+        return False
+    return True
 
 
 def quoted(override: str) -> str:
@@ -127,8 +150,4 @@ def quoted(override: str) -> str:
     key, _, value = override.partition("=")
     bare = value.strip("\"'") if value[:1] in ("'", '"') or value[-1:] in ("'", '"') else value
     text = f"{key}={QuotedString(bare.replace('${', chr(92) + '${'), Quote.double).with_quotes()}"
-    try:
-        OverridesParser.create().parse_override(text)
-    except HydraException:
-        text = f'{key}="..."'
-    return pasted(text)
+    return pasted(text if parses(text) else f'{key}="..."')

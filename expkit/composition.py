@@ -23,6 +23,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from expkit.check import nearest
 from expkit.config import GROUPS, ROOT
 from expkit.config_files import check_file, unreadable
 from expkit.errors import UserError
@@ -108,6 +109,7 @@ class Loader(ConfigLoaderImpl):
                 last[path] = default, is_mapping
         config = super()._compose_config_from_defaults_list(defaults, repo)
         open_groups(config)
+        refuse_phases(self.given, config)
         clear(self.given, config)
         return config
 
@@ -160,22 +162,37 @@ def child(node: Any, key: Any) -> Any:
 
 
 def open_groups(config: DictConfig) -> None:
-    """Let overrides set keys that no file spells out: keys of groups and of phases, but no further phases."""
+    """Let overrides set keys that no file spells out, and take any away."""
     for group in GROUPS:
         if node := child(config, group):
             OmegaConf.set_struct(node, False)
-    if phases := child(child(config, "transfer"), "phases"):
-        OmegaConf.set_struct(phases, True)
-        for name in phases:
-            if phase := child(phases, name):
-                OmegaConf.set_struct(phase, False)
+
+
+def refuse_phases(overrides: Sequence[Override], config: DictConfig) -> None:
+    """Raise UserError for keys of phases that there are not, unless they are added with a plus sign."""
+    known = {str(name) for name in child(child(config, "transfer"), "phases")}
+    for override in overrides:
+        name, _, key = override.key_or_group.removeprefix(f"{PHASES}.").partition(".")
+        value = None if override.is_delete() else override.value()
+        if override.key_or_group == PHASES and isinstance(value, dict):
+            known |= {str(one) for one in value}
+        elif not override.key_or_group.startswith(f"{PHASES}."):
+            continue
+        elif override.is_add() or override.is_force_add():
+            known.add(name)
+        elif name not in known:
+            raise UserError(
+                f"{PHASES}.{name} is no key of {PHASES}; {nearest(name, known)} (a further phase is added with a plus "
+                f"sign: +{PHASES}.{name}{f'.{key}' if key else ''}=...)"
+            )
 
 
 def replaces(override: Override) -> bool:
-    """Whether an override gives a mapping or list to a key that takes a value."""
-    key = override.key_or_group
+    """Whether an override gives a mapping or list to a key that takes a value, or a whole node to a group."""
+    key, value = override.key_or_group, None if override.is_delete() else override.value()
     is_value = key.startswith("hydra.sweeper.") or ("." in key and key.split(".")[0] in GROUPS)
-    return is_value and not override.is_delete() and isinstance(override.value(), dict | list)
+    is_node = key in GROUPS and isinstance(value, dict) and "_target_" in value
+    return (is_value and isinstance(value, dict | list)) or is_node
 
 
 def clear(overrides: Sequence[Override], config: DictConfig) -> None:
@@ -205,6 +222,7 @@ def supersedes(later: Override, earlier: Override) -> bool:
 def apply(overrides: Sequence[Override], config: DictConfig) -> None:
     """Apply overrides of values to a composed config, as `Loader` does."""
     left = latest(overrides)
+    refuse_phases(left, config)
     clear(left, config)
     ConfigLoaderImpl._apply_overrides_to_config(left, config)
 

@@ -39,11 +39,16 @@ def test_values_in_bounds_pass_through():
         ({"steps": 0}, "steps must be a whole number of at least 1 or null, got 0"),
         ({"steps": True}, "got True"),
         ({"rates": -1}, "got -1"),
+        (
+            {"name": 2024},
+            "name must be text, got 2024; a name that looks like one stands between quotes: 'name=\"2024\"'",
+        ),
+        ({"name": True}, "'name=\"true\"'"),
     ],
 )
 def test_values_out_of_bounds_are_named(arguments, message):
     with pytest.raises(UserError) as refused:
-        recipe(None, name="a", **arguments)
+        recipe(None, **{"name": "a", **arguments})
     assert message in str(refused.value)
 
 

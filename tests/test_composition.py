@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
 from expkit.check import keywords
-from expkit.command_line import compose, config_folders, open_hydra
+from expkit.command_line import compose, config_folders, open_hydra, run_hydra
 from expkit.composed import explain, plain
 from expkit.errors import UserError
 from expkit.run import overridden, plan
@@ -78,6 +79,26 @@ def test_every_key_of_a_choice_can_be_overridden_as_it_stands(choice, tmp_path):
         (["transfer=fine_tune", "transfer.phases.all={trains: 2}"], "transfer.phases.all", {"trains": 2}),
         (["sched=custom", "sched.hypers={wd: 1}", "sched.hypers={mom: 0.5}"], "sched.hypers", {"mom": 0.5}),
         (["optim.lr={start: 1, stop: 2}", "~optim.lr.start"], "optim.lr", {"stop": 2}),
+        (
+            ["transfer=gradual_unfreeze", "~transfer.phases.last_two", "~transfer.phases.all.lr"],
+            "transfer.phases",
+            {"head": {"epochs": 1, "trains": "head"}, "all": {"epochs": "rest"}},
+        ),
+        (
+            ["transfer.phases={a: {epochs: 1}}", "transfer.phases.a.trains=2"],
+            "transfer.phases",
+            {"a": {"epochs": 1, "trains": 2}},
+        ),
+        (
+            ["+transfer.phases.a.epochs=1", "transfer.phases.a.trains=2"],
+            "transfer.phases.a",
+            {"epochs": 1, "trains": 2},
+        ),
+        (
+            ["sched={_target_: expkit.sched.sgdr, cycle_len: 3}"],
+            "sched",
+            {"_target_": "expkit.sched.sgdr", "cycle_len": 3},
+        ),
         (["objective={metric: valid_loss, mode: min}"], "objective.at", "best"),
         (["lr_find={num_it: 50}"], "lr_find.end_lr", 10.0),
         (
@@ -147,6 +168,8 @@ def test_in_the_jobs_of_a_sweep_too():
         ("optim.lrr=1", r"optim\.lrr is no key of optim; did you mean 'lr'\?"),
         ("transfer.phases.all.lrr=1", r"transfer\.phases\.all\.lrr is no key of .*did you mean 'lr'\?"),
         ("transfer.phases.al.lr=1", r"transfer\.phases\.al is no key of transfer\.phases; did you mean 'all'\?"),
+        ("~transfer.phases.al", r"transfer\.phases\.al is no key of .*did you mean 'all'.*\+transfer\.phases\.al="),
+        ("data.root=${HOME}/x", r"data\.root refers to HOME, which is no key of the config; .*\$\{oc\.env:HOME\}"),
         ("trainer.treads=1", r"trainer\.treads is no key of trainer; did you mean 'threads'\?"),
         ("epoch=1", r"epoch is no key of the config; did you mean 'epochs'\?"),
     ],
@@ -212,6 +235,7 @@ def test_a_path_begins_at_home_where_it_says_so(monkeypatch):
 
 
 PATHS = ["~/pets", "/a#b", "/a=b", "/a,b", "/a[1]", "/Фото", "/a(1)", "/it's", "/a&b", "/写真", 'a"b', "/a;b", "/a{1}"]
+PATHS += ["[a]/b", "{a}", "(copy)", "[a"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -220,3 +244,23 @@ def test_a_path_that_hydra_cannot_parse_comes_back_in_quotes(path):
         compose("data=folders", f"data.root={path}")
     pasted = explain(refused.value).splitlines()[-1].strip()
     assert compose("data=folders", *shlex.split(pasted)).data.root == path
+
+
+def test_a_mapping_as_json_writes_it_comes_back_without_quotes_at_its_keys():
+    with pytest.raises(HydraException) as refused:
+        compose("sched=custom", 'sched.hypers={"wd": {"shape": "constant", "start": 1}}')
+    pasted = explain(refused.value).splitlines()[-1].strip()
+    assert compose("sched=custom", *shlex.split(pasted)).sched.hypers == {"wd": {"shape": "constant", "start": 1}}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("--seed=1", "a key stands without dashes: seed=1"),
+        ("--multirum", "did you mean '--multirun'"),
+        ("-x", "no flag"),
+    ],
+)
+def test_a_flag_that_there_is_not_is_answered_in_a_sentence(given, message):
+    with pytest.raises(UserError, match=message):
+        run_hydra(lambda config: None, ["+experiment=digits", given])
