@@ -77,7 +77,10 @@ def check_given(function: Callable[..., object], values: Mapping[str, Any], wher
     dot = f"{where}." if where else ""
     for key, value in values.items():
         if key not in known:
-            raise UserError(f"{dot}{key} is no key of {where or 'the config'}; {nearest(key, known)}")
+            hint = nearest(key, known)
+            if key in inspect.signature(function).parameters and not function.__module__.startswith("expkit."):
+                hint = f"{function.__name__} takes it by position: keys are the arguments after a * in its signature"
+            raise UserError(f"{dot}{key} is no key of {where or 'the config'}; {hint}")
         check_value(f"{dot}{key}", value, known[key])
 
 
@@ -101,7 +104,7 @@ def check_value(name: str, value: object, annotation: Any) -> None:
 def keywords(function: Callable[..., object]) -> dict[str, Any]:
     """Names and annotations of the keyword-only arguments of `function`: the keys of its config."""
     parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """The composed config, checked before anything is built."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +63,20 @@ KEYS = tuple(field.name for field in fields(Config))
 """The keys of the whole config."""
 GROUPS = [field.name for field in fields(Config) if field.type is Node and field.name not in ("objective", "lr_find")]
 
+HANDED = {
+    "data": (),
+    "augment": ("image_size",),
+    "model": ("classes",),
+    "optim": ("model",),
+    "sched": ("peaks", "epochs"),
+    "transfer": ("epochs",),
+    "trainer": ("model", "optimizer", "classes", "seed", "image_size"),
+    "tracking": ("folder",),
+    "task": ("config", "folder"),
+}
+"""What the wiring hands to the functions of each group by position; to a model also `features, body_groups` if it takes
+these, for its head alone."""
+
 
 def check_config(values: Node) -> Config:
     """Refuse unknown keys, impossible values and untrusted targets; nothing is built and no data touched.
@@ -93,4 +108,25 @@ def check_node(group: str, node: Node, where: str | None = None) -> None:
         raise UserError(f"{error}; or choose one of expkit's with {group}=NAME") from None
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     check_arguments(function, arguments, where)
+    if trust.is_users(target):
+        check_handed(function, target, group, arguments, where)
     trust.check_targets(arguments, where)
+
+
+def check_handed(function: Callable[..., object], target: str, group: str, keys: Node, where: str) -> None:
+    """Refuse a function of the user's that cannot be called as those of its group are."""
+    if not takes(function, HANDED[group], keys):
+        call = ", ".join([*HANDED[group], "*, ..."])
+        raise UserError(
+            f"{where}._target_: {target}{inspect.signature(function)} must be callable as {target}({call}): what "
+            f"expkit hands to a function of {group} goes by position, and keys of the config come after the *"
+        )
+
+
+def takes(function: Callable[..., object], handed: tuple[str, ...], keys: Node) -> bool:
+    """Whether a function can be called with so many arguments by position, and with these keys."""
+    try:
+        inspect.signature(function).bind(*handed, **keys)
+    except TypeError:
+        return False
+    return True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import transfer, trust
 from expkit.check import check_arguments, check_given
-from expkit.config import GROUPS, Config, Node, check_node
+from expkit.config import GROUPS, HANDED, Config, Node, check_node, takes
 from expkit.errors import DataError, UserError, at_fault
 from expkit.randomness import seed_of
 from expkit.sched import Schedules, sgdr_epochs
@@ -94,20 +94,60 @@ PROMISED: dict[str, tuple[str, str]] = {
 """What the functions of a group give: its class, and in words."""
 
 
+HEAD_ALONE = (*HANDED["model"], "features", "body_groups")
+"""What the wiring hands to a function of a model that is to give its head alone."""
+
+
+def keys_of(node: Node) -> dict[str, Any]:
+    """The keyword arguments in a node."""
+    return {key: value for key, value in node.items() if key != "_target_"}
+
+
+def function_of(node: Node, group: str | None = None) -> Callable[..., Any]:
+    """The function that a node names; of `group`, if given."""
+    return trust.resolve(str(node["_target_"]), "_target_", [f"expkit.{one}" for one in ([group] if group else GROUPS)])
+
+
 def build(node: Node, *wired: object, group: str | None = None) -> Any:
     """Call the function that a checked node names with what the wiring hands over and the node's keys.
 
     Raises UserError where a function of the user's gives something else than those of its `group`.
     """
     target = str(node["_target_"])
-    function = trust.resolve(target, "_target_", [f"expkit.{one}" for one in ([group] if group else GROUPS)])
-    made = function(*wired, **{key: value for key, value in node.items() if key != "_target_"})
+    made = function_of(node, group)(*wired, **keys_of(node))
     if group in PROMISED and trust.is_users(target):
         module, _, name = PROMISED[group][0].rpartition(".")
         kind = getattr(importlib.import_module(module), name)
         if not isinstance(made, kind) or (group == "model" and not hasattr(made, "layer_groups")):
             raise UserError(f"{group}._target_: {target} must give {PROMISED[group][1]}, got a {type(made).__name__}")
+        if group == "model":
+            check_layer_groups(made, target)
     return made
+
+
+def check_layer_groups(model: Any, target: str) -> None:
+    """Refuse a user's model with parameters that no layer group trains, or that two do."""
+    from expkit.model.classifier import check_groups
+
+    try:
+        check_groups(model)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"model._target_: the layer_groups of {target} must be expkit.model.classifier.LayerGroup(name, modules), "
+            f"and hold each parameter once: {error}"
+        ) from error
+
+
+def check_has_body(model: Any, config: Config) -> None:
+    """Refuse to precompute with a user's model whose head cannot be told from its body."""
+    from expkit.model.classifier import Classifier
+
+    if not isinstance(model, Classifier):
+        raise UserError(
+            f"model._target_: {config.model['_target_']} gives a {type(model).__name__}, but features can be "
+            "precomputed only with an expkit.model.classifier.Classifier(body, pool, head, ...), which has its head by "
+            "itself: give one, or train on images, such as with transfer=fine_tune"
+        )
 
 
 def read(node: Node) -> "Data":
@@ -241,8 +281,12 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
             "such as augment=side_on, or set transfer.tta=0"
         )
     frozen = frozen_body(config, classes) if recipe.precomputes else None
-    body = kept.features.body(frozen) if frozen and recipe.all_frozen else None
+    # A model of the user's that cannot give its head alone is built whole; its head then reads what its body gave.
+    alone = recipe.all_frozen and takes(function_of(config.model), HEAD_ALONE, keys_of(config.model))
+    body = kept.features.body(frozen) if frozen and alone else None
     model = make_model(config, classes, body.width, body.groups) if body else make_model(config, classes)
+    if frozen and body is None:
+        check_has_body(model, config)
     optimizer = build(with_rate(config.optim), model, group="optim")
     # A head on float32 features computes in float32, as it would behind the body that gave them.
     node = {**config.trainer, "precision": "fp32"} if body and body.precision == "fp32" else config.trainer
@@ -288,6 +332,7 @@ def frozen_body(config: Config, classes: int) -> "Frozen":
 
     def build_body() -> "tuple[Classifier, torch.device, torch.dtype | None]":
         model = seeded(config, classes).to(device)
+        check_has_body(model, config)
         to_channels_last(model)
         half = computes_in_bf16(precision, model, device, config.image_size)
         return model, device, torch.bfloat16 if half else None
