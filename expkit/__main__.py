@@ -169,13 +169,12 @@ def run_task(composed: DictConfig) -> object:
 def resume(run: str, others: list[str]) -> None:
     """Go on with an interrupted run, in its folder and with its config; of a sweep, send what is not tracked yet.
 
-    Of `others`, `accept=data` takes the data as they are now, and `resume.allow=[KEY,...]` names changes of
-    config.yaml that are meant.
+    Of `others`, `resume.allow=[KEY,...]` names changes that are meant: keys of config.yaml, and `data` for its keys
+    below data and the images themselves, which are taken as they are now.
     """
     allowed, others = allowance(others)
-    accept_data = "accept=data" in others
-    if left := [argument for argument in others if argument != "accept=data"]:
-        raise UserError(f"resume={run} goes on with the config of that run, so leave {left[0]!r} out")
+    if others:
+        raise UserError(f"resume={run} goes on with the config of that run, so leave {others[0]!r} out")
     sweep = Path(run).resolve()
     if "kind" in read_json(sweep / "run.json"):
         go_back(sweep)
@@ -184,7 +183,7 @@ def resume(run: str, others: list[str]) -> None:
     folder = RunFolder.find(run)
     with folder.held():
         edits = heed_edits(folder, allowed)
-        if accept_data:
+        if "data" in allowed:
             folder.note(accept_data=True)
     for line in edits:
         print(f"going on with a change: {line}")

@@ -121,6 +121,6 @@ def load_checkpoint(path: Path, fingerprint: str, epoch_steps: int, *, accept_da
     if not accept_data:
         raise UserError(
             f"{changed}: bring the files back as they were, begin a new run, or, where an image was mended, go on with "
-            f"the data as they are now:  {command(f'resume={path.parents[1]}', 'accept=data')}"
+            f"the data as they are now:  {command(f'resume={path.parents[1]}', 'resume.allow=[data]')}"
         )
     return saved

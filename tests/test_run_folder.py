@@ -110,7 +110,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(last, damage):
 
 def test_a_checkpoint_of_other_data_is_refused_unless_these_are_accepted(last):
     assert load_checkpoint(last, "0123", 4)["fingerprint"] == "0123"
-    with pytest.raises(UserError, match=r"the data changed since .* 'resume=.*/my run' accept=data"):
+    with pytest.raises(UserError, match=r"the data changed since .* 'resume=.*/my run' 'resume\.allow=\[data\]'"):
         load_checkpoint(last, "4567", 4)
     assert load_checkpoint(last, "4567", 4, accept_data=True)["fingerprint"] == "0123"
     with pytest.raises(UserError, match="an epoch had 4 steps and has 5 now"):
