@@ -57,7 +57,7 @@ class KeepRuns(Callback):
             folder = Path(config.hydra.sweep.dir)
             refuse_others(folder, GRID_FILES, "hydra.sweep.dir")
             for path in folder.glob("*"):
-                refuse_run(path)
+                refuse_run(path, "hydra.sweep.dir")
 
 
 @contextmanager

@@ -184,12 +184,12 @@ def start_facts(path: Path, experiment: str, overrides: Sequence[str]) -> dict[s
     }
 
 
-def refuse_run(path: Path) -> None:
-    """Raise UserError where a folder holds a run already, or what a run would write over."""
+def refuse_run(path: Path, key: str = "hydra.run.dir") -> None:
+    """Raise UserError where a folder holds a run already, or what a run would write over; `key` names it."""
     if (path / "config.yaml").exists() and is_record(path):
         go_on = command(f"resume={path}")
-        raise UserError(f"{path} holds a run already: go on with  {go_on}  or choose another hydra.run.dir")
-    refuse_others(path, RUN_FILES, "hydra.run.dir")
+        raise UserError(f"{path} holds a run already: go on with  {go_on}  or choose another {key}")
+    refuse_others(path, RUN_FILES, key)
 
 
 def refuse_others(path: Path, names: Sequence[str], key: str) -> None:

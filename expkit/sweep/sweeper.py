@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from expkit.composed import experiment, written
 from expkit.config import Config
 from expkit.errors import UserError, first_ten
 from expkit.run import build, epochs_of
+from expkit.run_folder import RUN_FILES, refuse_others, write_whole
 from expkit.secrets import typed_overrides
 from expkit.sweep.composing import Composer
 from expkit.sweep.grammar import read_search
@@ -35,6 +37,12 @@ if TYPE_CHECKING:
     import optuna
 
     from expkit.sweep.storage import Store
+
+STUDY_FILES = (
+    *("best", "end.json", "metrics.jsonl", "multirun.yaml", "optimization_results.yaml", "plots", "run.json"),
+    *("tracking.json", "trials.csv", "trials.parquet"),
+)
+"""What a study writes in its folder, beside its database and its trials."""
 
 
 class StudySweeper(Sweeper):
@@ -68,6 +76,7 @@ def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> 
     make_sampler(settings, search)
     make_pruner(settings, epochs_of(base))
     folder = Path(config.hydra.sweep.dir).resolve()
+    refuse_files_of_others(folder)
     storage = absolute(settings.storage) if settings.storage else sqlite_url(folder / "study.db")
     shown = copy.deepcopy(config)
     hide_password(shown)
@@ -104,10 +113,10 @@ def search_in(store: "Store", sweep: Sweep, base: Config) -> None:
     direction = DIRECTIONS[base.objective["mode"]]
     study = open_study(store, settings.study_name, direction, sweep.searches)
     refuse_other_trials(sweep.folder, study)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    (sweep.folder / "multirun.yaml").write_text(hide(OmegaConf.to_yaml(sweep.config)), encoding="utf-8")
+    text = hide(OmegaConf.to_yaml(sweep.config))
     home = f".workers/{uuid.uuid4().hex[:8]}"
     with tracked(sweep, base) as tracker:
+        write_whole(sweep.folder / "multirun.yaml", partial(Path.write_text, data=text, encoding="utf-8"))
         stop = Stop(sweep.folder / home / "stop", 0)
         with interrupt.listen() as request, SweepLine(study, sweep, base, request, stop):
             ends = launch(worker_of(sweep, home), overrides_of(sweep, home), settings.n_jobs)
@@ -141,6 +150,14 @@ def worker_of(sweep: Sweep, home: str) -> Worker:
 def overrides_of(sweep: Sweep, home: str) -> list[str]:
     """The overrides of a worker's job: what trials share, and a folder without `.hydra/`."""
     return [*sweep.search.fixed, f"hydra.sweep.subdir={home}", "hydra.output_subdir=null"]
+
+
+def refuse_files_of_others(folder: Path) -> None:
+    """Raise UserError where the folder of a study that has not begun holds what the study or its trials would write."""
+    refuse_others(folder, STUDY_FILES, "hydra.sweep.dir")
+    for path in folder.glob("*"):
+        if path.name.isdigit():
+            refuse_others(path, RUN_FILES, "hydra.sweep.dir")
 
 
 def refuse_other_trials(folder: Path, study: "optuna.Study") -> None:

@@ -190,3 +190,18 @@ def test_conditions_of_the_users_must_give_spaces(prepared, tmp_path, monkeypatc
     monkeypatch.setenv("EXPKIT_TRUST", "my_wrong_conditions")
     with pytest.raises(UserError, match=r"my_wrong_conditions\.words must give a mapping of keys to spaces, got"):
         prepared("hydra/sweeper=expkit", LR, "hydra.sweeper.conditions=my_wrong_conditions.words")
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "best", "plots", "multirun.yaml", "run.json", "3/metrics.jsonl"])
+def test_what_a_study_would_write_over_is_named(directory, prepared, name):
+    (directory / name).parent.mkdir(exist_ok=True)
+    (directory / name).write_text("mine")
+    with pytest.raises(UserError, match=rf"{name.rpartition('/')[2]}, which would be .* another hydra\.sweep\.dir"):
+        prepared("hydra/sweeper=expkit", LR, "hydra.sweep.dir=.")
+    assert (directory / name).read_text() == "mine"
+
+
+def test_a_study_of_ones_own_is_gone_on_with_in_its_folder(directory, prepared):
+    (directory / "run.json").write_text('{"experiment": "digits", "kind": "study"}')
+    (directory / "trials.csv").write_text("number")
+    prepared("hydra/sweeper=expkit", LR, "hydra.sweep.dir=.")
