@@ -87,7 +87,7 @@ def stock(
     needed = {
         decay_weights: wd == "wd",
         match_layouts: "fused" in known,
-        start_momentum_at_zero: kind is torch.optim.SGD,
+        start_momentum_at_zero: kind in (torch.optim.SGD, torch.optim.RMSprop),
     }
     return Optimizer(
         model,
@@ -175,11 +175,14 @@ def match_layouts(optimizer: torch.optim.Optimizer) -> None:
 
 
 def start_momentum_at_zero(optimizer: torch.optim.Optimizer) -> None:
-    """Begin SGD's averages at 0, where torch begins with the first gradient, whatever the dampening.
+    """Begin averages of gradients at 0 where momentum, which may have been 0, is not.
 
+    torch's SGD begins with the first gradient, whatever the dampening, and its RMSprop begins at its first step alone.
     It also lets layers that were thawed since share a fused step with those that were not.
     """
+    begins_by_itself = isinstance(optimizer, torch.optim.RMSprop)
     for group in optimizer.param_groups:
         for p in group["params"] if group["momentum"] else []:
-            if p.grad is not None and optimizer.state[p].get("momentum_buffer") is None:
-                optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            state = optimizer.state[p]
+            if p.grad is not None and state.get("momentum_buffer") is None and (state or not begins_by_itself):
+                state["momentum_buffer"] = torch.zeros_like(p)

@@ -157,6 +157,23 @@ def test_nesterov_momentum_may_begin_at_0():
     assert all(p.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.parametrize(("name", "options"), [("SGD", {}), ("RMSprop", {}), ("RMSprop", {"centered": True})])
+def test_momentum_that_a_schedule_moves_may_begin_at_0(name, options):
+    """torch's RMSprop makes its average at the first step alone, and misses it once momentum is no longer 0."""
+    model = Tiny()
+    optimizer = optim.torch(model, name=name, options=options, lr=0.01)
+    follow = optimizer.follow({"mom": lambda t: t})
+    moved = []
+    for t in (0.0, 0.0, 0.5, 0.0, 0.9):
+        follow(t)
+        backward(model)
+        optimizer.step()
+        optimizer.zero_grad()
+        moved.append([optimizer.torch.state[p].get("momentum_buffer") is not None for p in model.parameters()])
+    assert [all(one) for one in moved] == [False, False, True, True, True]
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
 @pytest.mark.parametrize(("name", "options"), [("Muon", {}), ("AdamW", {"amsgrd": True}), ("ASGD", {"t0": "x"})])
 def test_what_torch_refuses_is_one_sentence(name, options):
     def build_and_step():
