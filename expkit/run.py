@@ -10,7 +10,7 @@ from expkit.check import check_arguments, check_given
 from expkit.config import GROUPS, HANDED, Config, Node, check_node, takes
 from expkit.errors import DataError, UserError, at_fault
 from expkit.randomness import seed_of
-from expkit.sched import Schedules, sgdr_epochs
+from expkit.sched import Schedules, WrongEpochs, sgdr_epochs
 from expkit.transfer import Phase, Recipe
 
 if TYPE_CHECKING:
@@ -78,8 +78,20 @@ class Run:
                 peaks = phase.rates(self.base, groups, found=1.0)
                 self.trainer.hypers.check(schedules_of(self.config, phase, peaks))
             except UserError as error:
+                if len(self.recipe.phases) == 1:
+                    raise
                 where = f"transfer.phases.{phase.name}, which has {phase.epochs} of the run's {self.epochs} epochs: "
-                raise UserError(f"{where if len(self.recipe.phases) > 1 else ''}{error}") from None
+                raise UserError(where + self.for_phase(phase, error)) from None
+
+    def for_phase(self, phase: Phase, error: UserError) -> str:
+        """What is wrong with the schedule of one of several phases, and what to give for the whole run."""
+        if not isinstance(error, WrongEpochs):
+            return str(error)
+        key = f"transfer.phases.{phase.name}.epochs"
+        is_rest = self.config.transfer["phases"][phase.name].get("epochs", "rest") == "rest"
+        others = self.epochs - phase.epochs
+        fit = [f"epochs={others + n}" if is_rest else f"{key}={n} epochs={others + n}" for n in error.fit]
+        return f"{error.wrong}; give {' or '.join(fit)}{error.otherwise}"
 
 
 PROMISED: dict[str, tuple[str, str]] = {
@@ -381,7 +393,9 @@ def check_pieces(trainer: "Trainer", images: int) -> None:
 
     smallest = len(torch.arange(images).chunk(trainer.accumulate)[-1])
     if smallest == 1 and any(isinstance(module, _BatchNorm) for module in trainer.model.modules()):
+        cut = f"a batch of {images} cut into {trainer.accumulate} leaves" if trainer.accumulate > 1 else "a batch is"
+        other = ", or another trainer.accumulate" if trainer.accumulate > 1 else ""
         raise UserError(
-            f"a batch of {images} cut into {trainer.accumulate} leaves a single image, on which batch norm cannot "
-            "train: give a larger batch_size (or more training images), or another trainer.accumulate"
+            f"{cut} a single image, on which batch norm cannot train: give a larger batch_size (or more training "
+            f"images){other}"
         )

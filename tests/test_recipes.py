@@ -197,3 +197,22 @@ def test_more_groups_than_the_model_has_cannot_train(config_of):
     config = config_of(*SMALL, "transfer=gradual_unfreeze", "epochs=3", "transfer.phases.last_two.trains=4")
     with pytest.raises(UserError, match=r"transfer\.phases\.last_two\.trains=4, but the model has 3 layer groups"):
         assemble(config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "advice"),
+    [
+        (["transfer=full_recipe", "epochs=7"], "epochs=6 or epochs=10"),
+        (["transfer=fine_tune", "sched=sgdr", "epochs=3"], "epochs=2 or epochs=4"),
+        (
+            ["transfer=fine_tune", "transfer.phases.all.epochs=2", "sched=sgdr", "epochs=3"],
+            "transfer.phases.all.epochs=1 epochs=2 or transfer.phases.all.epochs=3 epochs=4",
+        ),
+    ],
+)
+def test_epochs_that_do_not_suit_a_phase_are_advised_for_the_run(config_of, overrides, advice):
+    common = ("+experiment=digits", "augment=side_on", *SMALL_MODEL, "image_size=16")
+    with pytest.raises(UserError, match=f"give {advice}$"):
+        assemble(config_of(*common, *overrides))
+    for given in advice.split(" or "):
+        assemble(config_of(*common, *overrides, *given.split()))

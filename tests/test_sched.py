@@ -103,14 +103,14 @@ def test_sgdr_fills_the_epochs_with_cycles(epochs, mult, starts):
 
 
 def test_sgdr_says_which_epochs_fit():
-    with pytest.raises(UserError, match=r"epochs=5.*nearest that fit: epochs=3 or epochs=7"):
+    with pytest.raises(UserError, match=r"epochs=5.*give epochs=3 or epochs=7"):
         sgdr([0.1], 5)
-    with pytest.raises(UserError, match=r"nearest that fit: epochs=4"):
+    with pytest.raises(UserError, match=r"give epochs=4"):
         sgdr([0.1], 3, cycle_len=4)
 
 
 def test_cycles_given_must_take_the_epochs_given():
-    with pytest.raises(UserError, match=r"n_cycles=2 .* takes 3 epochs, got epochs=7; set epochs=3"):
+    with pytest.raises(UserError, match=r"n_cycles=2 .* takes 3 epochs, got epochs=7; give epochs=3"):
         sgdr([0.1], 7, n_cycles=2)
     assert sgdr([0.1], 3, n_cycles=2)["lr"][0](1 / 3) == pytest.approx(0.1)
 

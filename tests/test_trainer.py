@@ -224,5 +224,5 @@ def test_an_image_size_that_the_model_does_not_take_is_named(config_of):
 
 @pytest.mark.parametrize("overrides", [("batch_size=1",), ("batch_size=5", "trainer.accumulate=4")])
 def test_single_images_under_batch_norm_are_refused(config_of, overrides):
-    with pytest.raises(UserError, match="leaves a single image"):
+    with pytest.raises(UserError, match="a single image, on which batch norm cannot train: give a larger batch_size"):
         assemble(config_of("+experiment=digits", *overrides))

@@ -12,11 +12,21 @@ from expkit.sched.annealers import (
     polynomial,
 )
 from expkit.sched.custom import custom
-from expkit.sched.policies import Schedules, constant_lr, flat_cos, one_cycle, sgdr, sgdr_epochs, with_warmup
+from expkit.sched.policies import (
+    Schedules,
+    WrongEpochs,
+    constant_lr,
+    flat_cos,
+    one_cycle,
+    sgdr,
+    sgdr_epochs,
+    with_warmup,
+)
 
 __all__ = [
     "Schedule",
     "Schedules",
+    "WrongEpochs",
     "annealer",
     "combine",
     "combined_cosine",

@@ -17,6 +17,14 @@ from expkit.sched.annealers import Schedule, combine, combined_cosine, constant,
 Schedules = dict[str, Schedule | list[Schedule]]
 
 
+class WrongEpochs(UserError):
+    """A number of epochs that does not suit a schedule: what is wrong, those that would `fit`, or what else to do."""
+
+    def __init__(self, wrong: str, fit: Sequence[int], otherwise: str = "") -> None:
+        self.wrong, self.fit, self.otherwise = wrong, fit, otherwise
+        super().__init__(f"{wrong}; give epochs={' or epochs='.join(map(str, fit))}{otherwise}")
+
+
 @checked
 def one_cycle(
     lr: Sequence[float],
@@ -150,9 +158,11 @@ def cycle_ends(epochs: int | None, cycle_len: int, cycle_mult: int, n_cycles: in
     if n_cycles is not None:
         needed = sgdr_epochs(cycle_len, cycle_mult, n_cycles)
         if epochs not in (None, needed):
-            raise UserError(
+            raise WrongEpochs(
                 f"sched.n_cycles={n_cycles} with cycle_len={cycle_len} and cycle_mult={cycle_mult} takes {needed} "
-                f"epochs, got epochs={epochs}; set epochs={needed} or leave sched.n_cycles out"
+                f"epochs, got epochs={epochs}",
+                [needed],
+                " or leave sched.n_cycles out",
             )
         epochs = needed
     if epochs is None:
@@ -161,8 +171,9 @@ def cycle_ends(epochs: int | None, cycle_len: int, cycle_mult: int, n_cycles: in
     ends = list(takewhile(lambda end: end <= epochs, accumulate(lengths)))
     if not ends or ends[-1] != epochs:
         fits = [*ends[-1:], sgdr_epochs(cycle_len, cycle_mult, len(ends) + 1)]
-        raise UserError(
+        raise WrongEpochs(
             f"epochs={epochs} is no whole number of cycles with sched.cycle_len={cycle_len} and "
-            f"sched.cycle_mult={cycle_mult}; the nearest that fit: epochs={' or epochs='.join(map(str, fits))}"
+            f"sched.cycle_mult={cycle_mult}",
+            fits,
         )
     return ends
