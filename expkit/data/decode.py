@@ -24,7 +24,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000
 """Pixel formats only: Pillow would hand an EPS file to Ghostscript, which is a program in itself.
 
 TGA comes last, since it has no mark by which a file of it is known."""
-JPEG = b"\xff\xd8\xff"
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 HEAD = 32
@@ -75,6 +75,8 @@ def opened(file: IO[bytes], head: bytes) -> Image.Image:
     if head.startswith(JPEG):
         # Not `Image.open`, which refuses by the size of the whole picture what is to be decoded smaller.
         return JpegImageFile(file)
+    if head.startswith(PNG):
+        return PngImageFile(file)  # as `Image.open` finds out in more steps
     if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS:
         return opened_heif(file)
     return Image.open(file, formats=FORMATS)

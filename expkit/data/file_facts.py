@@ -36,7 +36,7 @@ BLOCK = 64
 """Files that a thread looks at, at a time."""
 THREADS = 16
 """More than cores, since some wait for the disk."""
-PATIENCE, EVERY = 3.0, 60.0
+PATIENCE, EVERY = 2.0, 60.0
 """Seconds after which a person sees how far the look at the files is, and between lines of the log."""
 
 

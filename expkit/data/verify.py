@@ -11,15 +11,15 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
-from expkit.data.decode import RULE, check_pixels, decode, reason_of
+from expkit.data.decode import JPEG, PNG, RULE, check_pixels, decode, reason_of
 from expkit.data.reading import DEFAULT, Reading
 
 RULES = 100 * RULE + 2
 """Raised when the checks below change, so that what older ones passed is looked at again."""
-JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
 BASELINE, PROGRESSIVE = (0xC0, 0xC1), (0xC2,)
 """Huffman coded frames, by the code of their marker."""
@@ -41,10 +41,26 @@ def problem_of(path: bytes, content: bytes | None, reading: Reading = DEFAULT) -
     try:
         if content is not None and content.startswith(JPEG):
             return jpeg_problem(content)
-        decode(path if content is None else io.BytesIO(content), 1, reading)
+        if content is None or reading != DEFAULT or not is_plain_png(content):
+            decode(path if content is None else io.BytesIO(content), 1, reading)
     except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
         return reason_of(error)
     return png_problem(content) if content is not None and content.startswith(PNG) else None
+
+
+def is_plain_png(content: bytes) -> bool:
+    """Whether this is a PNG of grey or colours without more ado, which then is read to its end.
+
+    Its pixels need not be turned to RGB to see that they are there.
+    """
+    if not content.startswith(PNG):
+        return False
+    with PngImageFile(io.BytesIO(content)) as image:
+        plain = image.mode in ("L", "RGB")
+        if plain:
+            check_pixels(image)
+            image.load()
+    return plain
 
 
 def png_problem(content: bytes) -> str | None:
@@ -79,9 +95,41 @@ class Scan:
     end: int
 
 
+@dataclass(frozen=True)
+class Small:
+    """A JPEG at the smallest scale, a pixel for each of its blocks, as they lie in the file."""
+
+    mode: str
+    size: tuple[int, int]
+    how: tuple[str | int, ...]
+    """What libjpeg is asked for."""
+    pixels: bytes
+
+    @classmethod
+    def of(cls, content: bytes) -> "Small":
+        """Decode as training does; raises what Pillow's reader does."""
+        with JpegImageFile(io.BytesIO(content)) as image:
+            image.draft(None, (1, 1))
+            check_pixels(image)
+            how = (*tuple(image.tile[0].args or ()), *image.decoderconfig)
+            image.load()
+            return cls(image.mode, image.size, how, image.tobytes())
+
+    @property
+    def plain_end(self) -> bool:
+        """Whether the last two pixels are alike, or there is one in a row."""
+        bands = len(self.pixels) // (self.size[0] * self.size[1])
+        return self.size[0] == 1 or self.pixels[-bands:] == self.pixels[-2 * bands : -bands]
+
+    def differs(self, content: bytes) -> bool:
+        """Whether other content behind the same header shows other pixels; the header is not read again."""
+        other = Image.frombytes(self.mode, self.size, content + END_OF_IMAGE, "jpeg", self.how)
+        return other.tobytes() != self.pixels
+
+
 def jpeg_problem(content: bytes) -> str | None:
     """Whether pixels of a JPEG are missing: cut off before its end marker, or overwritten with zeros."""
-    shown = pixels(content)
+    shown = Small.of(content)
     frame, body = frame_of(content)
     if frame in PROGRESSIVE:
         return "is cut off (its finer passes are missing)" if lacks_passes(scans_of(content, body)) else None
@@ -90,9 +138,9 @@ def jpeg_problem(content: bytes) -> str | None:
     if not content[-32:].strip(b"\0") and END_OF_IMAGE not in content[body:]:
         return "is truncated or damaged (it ends in zeros, with no end marker)"
     # What was cut off is shown as the last block before it, on and on.
-    if (shown[-1, -2:] == shown[-1, -1]).all():
+    if shown.plain_end:
         end = scans_of(content, body)[-1].end
-        if not np.array_equal(shown, pixels(content[:end] + FILLER + END_OF_IMAGE)):
+        if shown.differs(content[:end] + FILLER):
             return "is cut off, though an end marker follows: its last part is plain"
     if ZEROS in content[body:] and zeros_shown(content, body, shown):
         return "is damaged (zeros stand where pixels should be)"
@@ -141,7 +189,7 @@ def lacks_passes(scans: list[Scan]) -> bool:
     return bool(left)
 
 
-def zeros_shown(content: bytes, body: int, shown: NDArray[np.uint8]) -> bool:
+def zeros_shown(content: bytes, body: int, shown: Small) -> bool:
     """Whether zeros among coded pixels are no pixels of the picture, since they end before or after it does."""
     start = content.index(ZEROS, body) + len(ZEROS) // 2  # the first may end the picture
     stop = len(content) - len(content[start:].lstrip(b"\0"))
@@ -149,17 +197,6 @@ def zeros_shown(content: bytes, body: int, shown: NDArray[np.uint8]) -> bool:
     if not body < start < stop <= end:
         return False
     filled = (FILLER * (1 + (stop - start) // len(FILLER)))[: stop - start]
-    if np.array_equal(shown, pixels(content[:start] + filled + content[stop:])):
+    if not shown.differs(content[:start] + filled + content[stop:]):
         return False  # nobody reads them
-    longer = pixels(content[:end] + FILLER + END_OF_IMAGE)
-    other = pixels(content[: end - 16] + FILLER[:16] + content[end:])
-    return not np.array_equal(shown, longer) or np.array_equal(shown, other)
-
-
-def pixels(content: bytes) -> NDArray[np.uint8]:
-    """A JPEG at the smallest scale, a pixel for each of its blocks, as they lie in the file."""
-    with JpegImageFile(io.BytesIO(content)) as image:
-        image.draft(None, (1, 1))
-        check_pixels(image)
-        image.load()
-        return np.asarray(image)
+    return shown.differs(content[:end] + FILLER) or not shown.differs(content[: end - 16] + FILLER[:16] + content[end:])
