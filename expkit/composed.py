@@ -110,6 +110,8 @@ def explain(error: Exception) -> str:
     if match:
         groups = [path.name for path in (ROOT / "conf").iterdir() if path.is_dir()]
         return f"{match[1]} is neither a group nor a key of the config; {nearest(match[1], groups)}"
+    if str(error).startswith("Error merging override") and isinstance(cause, OmegaConfBaseException):
+        return f"{str(error).partition('override ')[2].strip()} does not do: {str(cause).splitlines()[0]}"
     if "does not support sweep type : INTERVAL_SWEEP" in str(error):
         return "interval(...) is searched by Optuna: add hydra/sweeper=expkit, or choose +sweeps=NAME"
     return str(error).strip()

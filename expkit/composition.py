@@ -66,6 +66,7 @@ class Loader(ConfigLoaderImpl):
         """Compose a config. Raises UserError for a hydra node that would run what is not trusted."""
         config = super().load_configuration(*args, **kwargs)
         check_hydra(config.hydra)
+        hide_in_logs(config.hydra.hydra_logging)
         for node, key in ((config.hydra.run, "dir"), (config.hydra.sweep, "dir"), (config.hydra.sweeper, "storage")):
             path = node._get_node(key) if key in node.keys() else None  # noqa: SIM118 (leaves out what is missing)
             if path is not None and isinstance(path._value(), str):
@@ -125,6 +126,13 @@ class Loader(ConfigLoaderImpl):
                 if node is not None and key in node:
                     del node[key]
         return result
+
+
+def hide_in_logs(logging: DictConfig | None) -> None:
+    """Have Hydra log without passwords, such as the overrides of each job; it sets its logging up again and again."""
+    for formatter in child(logging, "formatters").values():
+        if isinstance(formatter, DictConfig) and "()" not in formatter:
+            OmegaConf.update(formatter, "class", "expkit.secrets.HidingFormatter", force_add=True)
 
 
 def expanded(path: str) -> str:

@@ -46,6 +46,7 @@ def check_hydra(hydra: DictConfig) -> None:
     if not trust.is_users(str(launcher["_target_"])):
         check_commands(launcher)
     check_subdir(hydra.output_subdir)
+    check_job_folder(str(hydra.sweep._get_node("subdir")))
     copied = {name: os.environ.get(name) for name in hydra.job.env_copy}
     for name, value in contents(hydra, "job.env_set").items():
         if copied.get(name) != value:
@@ -75,6 +76,12 @@ def check_subdir(name: str | None) -> None:
         raise UserError(
             f"hydra.output_subdir names a folder of its own within that of a run, such as .hydra, not {name!r}"
         )
+
+
+def check_job_folder(subdir: str) -> None:
+    """Raise UserError where the folder of a grid's job, as it is written, is not below that of the grid."""
+    if os.path.isabs(subdir) or os.path.normpath(subdir).partition("/")[0] in (".", ".."):
+        raise UserError(f"hydra.sweep.subdir names a folder for each job below hydra.sweep.dir, not {subdir!r}")
 
 
 def check_search_path(found: Any, overrides: Sequence[Override]) -> None:

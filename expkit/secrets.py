@@ -119,12 +119,6 @@ class HidingFormatter(logging.Formatter):
         return hide(super().format(record))
 
 
-def hide_in_logs() -> None:
-    """Take passwords out of what others log from now on, such as Hydra the overrides of each job."""
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(HidingFormatter(handler.formatter._fmt if handler.formatter else None))
-
-
 def warn_of_password(text: str, path: Path) -> None:
     """Say that a file has to keep a password that somebody typed."""
     if hide(text) != text:

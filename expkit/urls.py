@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-PASSWORD = re.compile(r"(://[^:/@\s]*):(?!\$\{[^}]*\}@|\d+/)[^\s'\"]*@")
-SECRET = re.compile(r"([?&][\w-]*(?:password|passwd|token|secret)[\w-]*=)(?!\$\{)[^&\s'\"]*", re.IGNORECASE)
+PASSWORD = re.compile(r"(://[^:/@\s]*):(?!\$\{[^}]*\}@|\d+/)(?:[^\s'\"]|['\"](?![\s,;:)}\]]|$))*@")
+"""A quote is part of a password unless it ends a text."""
+SECRET = re.compile(r"([?&][\w-]*(?:passw|pwd|token|secret|api_?key)[\w-]*=)(?!\$\{)[^&\s'\"]*", re.IGNORECASE)
 
 
 def sqlite_url(path: Path) -> str:

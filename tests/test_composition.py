@@ -170,6 +170,7 @@ def test_in_the_jobs_of_a_sweep_too():
         ("transfer.phases.al.lr=1", r"transfer\.phases\.al is no key of transfer\.phases; did you mean 'all'\?"),
         ("~transfer.phases.al", r"transfer\.phases\.al is no key of .*did you mean 'all'.*\+transfer\.phases\.al="),
         ("data.root=${HOME}/x", r"data\.root refers to HOME, which is no key of the config; .*\$\{oc\.env:HOME\}"),
+        ("hydra.run.dir=null", r"hydra\.run\.dir=null does not do: field 'hydra\.run\.dir' is not Optional"),
         ("trainer.treads=1", r"trainer\.treads is no key of trainer; did you mean 'threads'\?"),
         ("epoch=1", r"epoch is no key of the config; did you mean 'epochs'\?"),
     ],

@@ -70,6 +70,7 @@ ATTACKS = {
     "log by interpolation": "hydra: {job_logging: '${data.source}'}\ndata: {source: {version: 1}}",
     "config over another's": "hydra: {output_subdir: /home/me/project/conf}",
     "config above the run": "hydra: {output_subdir: ../..}",
+    "jobs over others' files": "hydra: {sweep: {subdir: ../../conf}}",
     "log file": "hydra: {job_logging: {handlers: {mine: {class: logging.FileHandler, filename: sung}}}}",
 }
 
@@ -116,6 +117,13 @@ def test_launchers_of_hydra_stay(tmp_path):
         compose("+hydra.launcher.pre_dispatch=exit")
     compose("+hydra.launcher.pre_dispatch=2*n_jobs", "hydra/sweeper=expkit")
     compose("hydra.sweeper.sampler={_target_: optuna.samplers.TPESampler}", "hydra/sweeper=expkit")
+
+
+@pytest.mark.parametrize("subdir", [".", "..", "/tmp/x", "a/../.."])
+def test_jobs_of_a_grid_lie_below_it(subdir):
+    compose("hydra.sweep.subdir=a/${hydra.job.num}")
+    with pytest.raises(UserError, match=r"hydra\.sweep\.subdir names a folder for each job"):
+        compose(f"hydra.sweep.subdir={subdir}")
 
 
 def test_trust_is_read_once_before_any_config(monkeypatch):

@@ -1,6 +1,7 @@
 import pytest
 from omegaconf import OmegaConf
 
+from expkit.command_line import run_hydra
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
 from expkit.secrets import as_written, hide_in_files, resolved
@@ -53,3 +54,12 @@ def test_what_has_no_password_is_left_as_it_is(tmp_path):
     before = path.stat().st_mtime_ns, path.read_text()
     hide_in_files(tmp_path)
     assert (path.stat().st_mtime_ns, path.read_text()) == before
+
+
+def test_hydra_logs_no_password_of_a_job(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    uri = 'tracking.uri="http://me:hunter2@localhost:1/x"'
+    run_hydra(lambda config: None, ["-m", "+experiment=digits", uri, "seed=1", "~hydra.callbacks.track_grid"])
+    logged = "".join(capsys.readouterr())
+    assert "http://me:***@localhost:1/x" in logged
+    assert "hunter2" not in logged

@@ -21,7 +21,7 @@ from expkit.config import check_node
 from expkit.errors import UserError
 from expkit.grid_again import asked, hold
 from expkit.run_folder import RunFolder, read_json, write_whole
-from expkit.secrets import as_written, hide_in_files, hide_in_logs, resolved, typed_overrides
+from expkit.secrets import as_written, hide_in_files, resolved, typed_overrides
 from expkit.tracking import tracker_of
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
 
@@ -39,7 +39,6 @@ class TrackGrid(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Make the grid's run, which is in the store from the first tracked job on."""
-        hide_in_logs()
         self.grid: RunFolder | None = None
         if not str(config.hydra.sweeper._target_).startswith(OWN):
             with ending_the_grid():
