@@ -19,10 +19,11 @@ JUNK = frozenset(
     name.encode()
     for name in (
         "@eaDir", "@__thumb", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found",
-        "__MACOSX", "__pycache__",
+        "__MACOSX", "__pycache__", "node_modules", "outputs", "multirun", "mlruns", "mlartifacts", "wandb",
+        "lightning_logs",
     )
 )  # fmt: skip
-"""Folders that file systems and programs leave: thumbnails, copies of what was removed."""
+"""Folders that file systems and programs leave: thumbnails, copies of what was removed, records of training."""
 MARKS = frozenset((b"Thumbs.db", b"thumbs.db", b"ehthumbs.db", b"desktop.ini", b"Desktop.ini", b"Icon\r"))
 """Files of that kind."""
 

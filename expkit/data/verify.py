@@ -18,14 +18,21 @@ from PIL.PngImagePlugin import PngImageFile
 from expkit.data.decode import JPEG, PNG, RULE, check_pixels, decode, reason_of
 from expkit.data.reading import DEFAULT, Reading
 
-RULES = 100 * RULE + 2
+RULES = 100 * RULE + 3
 """Raised when the checks below change, so that what older ones passed is looked at again."""
 WEB_PAGE = (b"<!doctype", b"<html", b"<?xml", b"<head")
+POINTER = b"version https://git-lfs"
 BASELINE, PROGRESSIVE = (0xC0, 0xC1), (0xC2,)
 """Huffman coded frames, by the code of their marker."""
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
+RESTARTS = b"\xff\xdd\0\4"
+"""What says in a header that there are restart markers."""
+RESTART = re.compile(rb"\xff([\xd0-\xd7])")
+"""What stands between stretches of coded pixels in some files, counted from 0 to 7 over and over."""
 NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """Where coded pixels end: any marker but those that lie among them."""
+LINES = 16
+"""Bytes that read as the end of a line from which it is no chance that another stands before each."""
 ZEROS = bytes(512)
 """More zeros than coded pixels have, unless they are of a plain area."""
 FILLER = bytes(np.random.default_rng(0).integers(0, 255, 4096, np.uint8))
@@ -36,6 +43,8 @@ def problem_of(path: bytes, content: bytes | None, reading: Reading = DEFAULT) -
     """What is wrong with an image file of this content, None for a good one; `content` None: too large to be held."""
     if content is not None and not content:
         return "is empty (zero bytes)"
+    if content is not None and content.startswith(POINTER):
+        return "is a pointer of Git LFS, not the image; fetch what it stands for with  git lfs pull"
     if content is not None and content[:64].lstrip().lower().startswith(WEB_PAGE):
         return "holds a web page, not an image (a failed download?)"
     try:
@@ -129,8 +138,13 @@ class Small:
 
 def jpeg_problem(content: bytes) -> str | None:
     """Whether pixels of a JPEG are missing: cut off before its end marker, or overwritten with zeros."""
+    if LINES <= content.count(b"\n") == content.count(b"\r\n"):
+        return "was copied as text, which wrote each line end in two bytes; copy it again, as binary"
     shown = Small.of(content)
     frame, body = frame_of(content)
+    marked = scans_of(content, body) if RESTARTS in content[:body] else ()
+    if any(lacks_stretches(content[scan.start : scan.end]) for scan in marked):
+        return "is damaged (a stretch of its pixels is missing)"
     if frame in PROGRESSIVE:
         return "is cut off (its finer passes are missing)" if lacks_passes(scans_of(content, body)) else None
     if frame not in BASELINE:
@@ -177,6 +191,12 @@ def scans_of(content: bytes, place: int) -> list[Scan]:
         place = found.start() if found else len(content)
         scans.append(Scan(content[start - 3 - 2 * count : start - 3 : 2], first, last, bits & 15, start, place))
     return scans
+
+
+def lacks_stretches(coded: bytes) -> bool:
+    """Whether the restart markers among coded pixels are out of order."""
+    numbers = b"".join(RESTART.findall(coded))
+    return numbers != (bytes(range(0xD0, 0xD8)) * (len(numbers) // 8 + 1))[: len(numbers)]
 
 
 def lacks_passes(scans: list[Scan]) -> bool:

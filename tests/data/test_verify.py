@@ -56,6 +56,26 @@ def test_a_cut_jpeg_filled_up_with_zeros_is_found(tmp_path, save):
     assert "sparse.jpg" in look(tmp_path)
 
 
+def test_jpegs_with_a_hole_between_restart_markers_or_copied_as_text_are_found(tmp_path):
+    whole = io.BytesIO()
+    photo().save(whole, "JPEG", quality=90, restart_marker_rows=1)
+    data = whole.getvalue()
+    half, hole = len(data) // 2, len(data) // 4
+    files = {
+        "whole": data,
+        "hole": data[:half] + bytes(hole) + data[half + hole :],
+        "gap": data[:half] + data[-half // 2 :],
+    }
+    files["text"] = data.replace(b"\n", b"\r\n")
+    for name, content in files.items():
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    (tmp_path / "pointer.jpg").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    found = look(tmp_path)
+    assert sorted(found) == ["gap.jpg", "hole.jpg", "pointer.jpg", "text.jpg"]
+    assert "git lfs pull" in found["pointer.jpg"]
+    assert "copied as text" in found["text.jpg"]
+
+
 def test_a_png_that_unpacks_to_gigapixels_is_found(tmp_path, save):
     data = bytearray(save("bomb.png").read_bytes())
     data[16:24] = (60000).to_bytes(4, "big") * 2
