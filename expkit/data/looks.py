@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -25,7 +26,11 @@ SAMPLE = 128
 PIXELS = 20_000_000
 """Most pixels that are decoded for that."""
 ENOUGH = 8
-"""Files of one depth from which a sample stands for all."""
+"""Files of 8 bits from which a sample stands for all."""
+FEW = 3
+"""Likewise for files of more bits, which are seldom dark by chance."""
+FAINT = 25
+"""Opacity, of 255, below which nothing is seen."""
 ANIMATED = ("GIF", "TIFF", "WEBP", "PNG")
 
 
@@ -38,6 +43,8 @@ class Looks:
     """How many files are of a kind that something is assumed about."""
     peaks: dict[float, list[float]] = field(default_factory=dict)
     """The largest value of each file, by what its bits hold."""
+    faint: int = 0
+    """How many files are transparent everywhere."""
     left: int = PIXELS
 
     def add(self, file: IO[bytes], reading: Reading) -> None:
@@ -64,7 +71,8 @@ class Looks:
             values = colours_of_16_bits(image, file)
             bands = values.shape[2]
             self.note_depth(float(values[..., : bands - 1 + bands % 2].max()), 65535.0, reading)
-            self.note_alpha(bands % 2 == 0 and bool(values[..., -1].min() < 65535), reading)
+            if bands % 2 == 0:
+                self.note_alpha(values[..., -1] >> 8, reading)
             return
         image.load()
         if image.mode.startswith("I;16"):
@@ -72,7 +80,8 @@ class Looks:
             return
         if image.mode == "RGBX":
             self.kinds["with a fourth band that is no transparency: it is left out"] += 1
-        self.note_alpha(image.has_transparency_data and lowest_alpha(image) < 255, reading)
+        if image.has_transparency_data:
+            self.note_alpha(np.asarray(image.convert("RGBA").getchannel("A")), reading)
         if image.mode not in ("1", "P", "F", "I", "LAB"):
             self.note_depth(float(np.asarray(image.convert("RGB")).max()), 255.0, reading)
 
@@ -85,16 +94,12 @@ class Looks:
             self.kinds[f"of more than 8 bits: {white:g} is white (data.white)"] += 1
         self.peaks.setdefault(white, []).append(peak)
 
-    def note_alpha(self, transparent: bool, reading: Reading) -> None:
-        """Note a file that is transparent somewhere."""
-        if transparent:
+    def note_alpha(self, alpha: NDArray[np.integer], reading: Reading) -> None:
+        """Note a file that is transparent somewhere, or everywhere."""
+        self.faint += reading.alpha != "ignore" and int(alpha.max()) <= FAINT
+        if alpha.min() < 255:
             laid = "their colours are taken as they are" if reading.alpha == "ignore" else f"laid on {reading.alpha}"
             self.kinds[f"transparent in part: {laid} (data.alpha)"] += 1
-
-
-def lowest_alpha(image: Image.Image) -> int:
-    """How transparent an image is where it is most so: 0 to 255."""
-    return int(np.asarray(image.convert("RGBA").getchannel("A")).min())
 
 
 def look_at(root: str, names: Packed, reading: Reading) -> tuple[str, ...]:
@@ -108,6 +113,11 @@ def look_at(root: str, names: Packed, reading: Reading) -> tuple[str, ...]:
             looks.add(file, reading)
     for white, peaks in looks.peaks.items():
         check_range(white, peaks, len(names))
+    if looks.faint > DARK * looks.files:
+        log.warning(
+            "%d of %d images looked at are transparent everywhere, so that only %s is seen; data.alpha=ignore takes "
+            "their colours as they are", looks.faint, looks.files, reading.alpha
+        )  # fmt: skip
     return tuple(f"{count} of {looks.files} images looked at are {kind}" for kind, count in looks.kinds.items())
 
 
@@ -120,7 +130,7 @@ def sample(root: str, names: Packed) -> Iterator[bytes]:
 def check_range(white: float, peaks: list[float], total: int) -> None:
     """Warn where no file looked at comes near white, or files differ much; refuse where all would be black."""
     count, peak = len(peaks), max(peaks)
-    if count < min(ENOUGH, total):
+    if count < min(ENOUGH if white <= 255 else FEW, total):
         return
     doubt = doubt_of_white(peak, white)
     if doubt and peak * 255 < 2 * white:

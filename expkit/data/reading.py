@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from expkit.data.pixels import likely_white
+
 Alpha = Literal["white", "black", "ignore"]
 
 ORIENTATION = 0x0112
@@ -96,7 +98,9 @@ def from_numbers(
     top = min(reading.white or white, white) if white else reading.white
     if top is None:
         kind = "float" if values.dtype.kind == "f" else f"{8 * values.dtype.itemsize}-bit"
-        raise ValueError(f"has {kind} pixels with no stated white; say it with data.white")
+        peak = float(values.max())
+        hint = f", such as data.white={likely_white(peak):g}" if 0 < peak < np.inf else ""
+        raise ValueError(f"has {kind} pixels with no stated white; say it with data.white{hint}")
     bands = values.shape[2]
     colours = scaled(values[..., : bands - 1 + bands % 2], top)
     if inverted:

@@ -53,6 +53,24 @@ def test_some_files_in_another_range_are_counted(tree, caplog):
     assert "6 of 12 images looked at are black and the others are not" in caplog.text
 
 
+def test_a_few_deep_files_among_others_are_enough_to_tell(tree, caplog):
+    plain = Image.fromarray(np.rint(RAMP * 255).astype(np.uint8))
+    folders(root=tree(lambda path, number: plain.save(path) if number % 4 else deep(4095)(path, number)))
+    assert "each of 3 images looked at holds no value above 4095" in caplog.text
+
+
+def test_images_that_are_transparent_everywhere_are_told(tree, caplog):
+    veiled = np.dstack([np.full((8, 8, 3), 90), np.tile([0, 1], (8, 4))]).astype(np.uint8)
+    root = tree(lambda path, number: Image.fromarray(veiled).save(path))
+    folders(root=root)
+    assert "12 of 12 images looked at are transparent everywhere, so that only white is seen; data.alpha=ignore" in (
+        caplog.text
+    )
+    caplog.clear()
+    assert np.asarray(folders(root=root, alpha="ignore").train.read(0)).max() == 90
+    assert not caplog.records
+
+
 def test_alpha_is_told_where_it_shows(tree, caplog):
     def save(path, number):
         image = Image.fromarray((RAMP * 255).astype(np.uint8)).convert("RGB")
