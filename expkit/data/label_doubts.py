@@ -18,7 +18,7 @@ from expkit.errors import first_ten
 
 log = logging.getLogger("expkit.data")
 
-MISSING = {"nan", "<na>", "#n/a", "-1"}
+MISSING = {"", "nan", "n/a", "<na>", "#n/a", "-1"}
 """Texts that stand for no label; `None`, `null` and `NA` are names that people give (no defect, Namibia)."""
 SINGLE = 0.5
 """The share of images that are the only one of their class, above which a label looks like a name of the image."""
@@ -30,17 +30,24 @@ LISTING = ",;|+&"
 """Signs that lists are written with; the others stand in names, too."""
 SIGNS = {
     ",": "commas", ";": "semicolons", "|": "bars", "+": "plus signs", "&": "ampersands", "/": "slashes", " ": "spaces",
-    "_": "underscores", "-": "hyphens",
+    "_": "underscores", "-": "hyphens", ":": "colons", " and ": "the word and",
 }  # fmt: skip
+SEVERAL = "each combination trains as a class of its own; several labels an image (multi-label) cannot be trained yet"
 ONES = {"1", "1.0", "true"}
 FLAGS = ONES | {"0", "0.0", "-1", "false"}
 
 
-def warn_of_labels(classes: Sequence[str], counts: NDArray[np.integer], where: str, mend: str = "") -> None:
+def warn_of_labels(
+    classes: Sequence[str], counts: NDArray[np.integer], where: str, mend: str = "", hint_of_single: str = ""
+) -> None:
     """Log a warning for each thing that looks wrong with classes that have `counts` images.
 
-    `where` is what the labels come from, as a message names it; `mend` the key that renames and merges classes, if any.
+    `where` is what the labels come from, as a message names it; `mend` the key that renames and merges classes, if any;
+    `hint_of_single` is how there could be more classes than one.
     """
+    if len(classes) == 1:
+        log.warning("%s: there is only %r, and nothing to tell it from%s", where, classes[0], hint_of_single)
+        return
     for doubt in doubts(classes, counts, mend):
         log.warning("%s: %s", where, doubt)
 
@@ -56,12 +63,11 @@ def doubts(classes: Sequence[str], counts: NDArray[np.integer], mend: str) -> It
 def doubts_of_spelling(classes: Sequence[str], counts: NDArray[np.integer], mend: str) -> Iterable[str]:
     """Labels that differ in case, spaces, hyphens, Unicode or the form of a number only, such as `cat` and `Cat`.
 
-    Single characters are spared: letters are classes of their own.
+    Letters that differ in case are spared: they are classes of their own.
     """
     alike: dict[str, list[int]] = defaultdict(list)
     for place, name in enumerate(classes):
-        if len(name) > 1 or name.isdecimal():
-            alike[essence(name)].append(place)
+        alike[essence(name)].append(place)
     groups = [places for places in alike.values() if len(places) > 1]
     if groups:
         lines = (" and ".join(f"{classes[place]!r} ({counts[place]} images)" for place in places) for places in groups)
@@ -84,11 +90,15 @@ def merging(classes: Sequence[str], counts: NDArray[np.integer], groups: Sequenc
 
 
 def essence(name: str) -> str:
-    """What stays of a label without case, spaces, hyphens, underscores, Unicode form and the way to write a number."""
+    """What stays of a label without case, spaces, hyphens, underscores, Unicode form and the way to write a number.
+
+    A single letter keeps its case, and what cannot be seen goes.
+    """
     number = number_of(name)
     if number is not None:
         return f"{number:g}"
-    return re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFC", name)).strip().casefold()
+    seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf").strip()
+    return seen if len(seen) < 2 else re.sub(r"[\s_\-]+", " ", seen).strip().casefold()
 
 
 def number_of(name: str) -> float | None:
@@ -114,14 +124,16 @@ def doubt_of_several(classes: Sequence[str]) -> str | None:
 
     Classes that share words, such as breeds, are spared: their words are no classes, or have their fixed place.
     """
+    for look, what in ((r"[\[({].*[\])}]", "lists in brackets"), ("[01]{3,}", "rows of 0 and 1")):
+        if all(re.fullmatch(look, label) for label in classes):
+            return f"they look like {what} ({', '.join(map(repr, classes[:3]))}), so that {SEVERAL}"
     for sign, name in SIGNS.items():
         parts = {label: [part.strip() for part in label.split(sign) if part.strip()] for label in classes}
         several = [label for label in classes if len(parts[label]) > 1]
         if several and is_set_like(parts, several, sign):
             return (
                 f"{len(several)} of {len(classes)} classes look like several labels with {name} between "
-                f"({', '.join(map(repr, several[:3]))}), so that each combination trains as a class of its own; "
-                "several labels an image (multi-label) cannot be trained yet"
+                f"({', '.join(map(repr, several[:3]))}), so that {SEVERAL}"
             )
     return None
 

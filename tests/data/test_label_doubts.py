@@ -25,6 +25,9 @@ def told(classes, counts=None) -> str:
         ["rust", "scab", "scab frog_eye_leaf_spot", "frog_eye_leaf_spot", "scab frog_eye_leaf_spot complex", "complex"],
         ["a b", "a c", "b c"],
         ["beach;sea", "city", "sea"],
+        ["['cat', 'dog']", "['dog']"],
+        ["001", "010", "110"],
+        ["cat", "cat and dog", "dog"],
         ["cat, dog", "cat, bird", "bird, dog"],
         ["Effusion", "Effusion|Mass", "Mass", "Mass|Nodule"],
         ["car+bus", "bus"],
@@ -74,6 +77,16 @@ def test_labels_that_differ_in_spelling_only_are_told():
     ):
         assert "1 classes seem to be spelt in several ways and train apart" in told(classes)
     assert "'Cat' (3 images) and 'cat' (40 images)" in told(["Cat", "cat", "dog"], [3, 40, 9])
+
+
+@pytest.mark.parametrize("twin", ["cat\u200b", "\ufeffcat", "\uff43\uff41\uff54", "cat "])
+def test_labels_that_look_the_same_are_told(twin):
+    assert "spelt in several ways" in told(["cat", "dog", twin])
+
+
+def test_letters_differ_by_their_case_but_not_by_spaces():
+    assert told(["a", "A", "b"]) == ""
+    assert "spelt in several ways" in told(["a", "a ", "b"])
 
 
 def test_labels_that_stand_for_none_are_told():
