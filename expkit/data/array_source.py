@@ -15,6 +15,9 @@ IMAGE_NAMES = ("images", "data")
 LABEL_NAMES = ("labels", "target")
 """What the arrays are called where the config does not say: in an `.npz` file or in a data set of scikit-learn."""
 
+OTHERS = (".h5", ".hdf5", ".mat", ".pt", ".pth", ".pkl", ".pickle", ".csv", ".parquet", ".zarr", ".tfrecord", ".zip")
+"""Files that a person gives for an `.npz` file."""
+
 
 def load_source(source: Any) -> Mapping[str, Any]:
     """The named arrays of a source: an `.npz` file, a trusted function by dotted name or as `{_target_: name, ...}`,
@@ -30,6 +33,11 @@ def load_source(source: Any) -> Mapping[str, Any]:
             return archive
         if source.endswith(".npy"):
             raise UserError(f"data.source: {source} is a single array; name it as data.images")
+        if "/" in source or source.endswith(OTHERS):
+            raise UserError(
+                f"data.source: {source} is no .npz file; write the arrays to one, as with "
+                "numpy.savez('data.npz', images=IMAGES, labels=LABELS)"
+            )
         source = call_trusted(source, {})
     elif isinstance(source, Mapping) and "_target_" in source:
         arguments = dict(source)
@@ -91,7 +99,10 @@ def pick(value: Any, arrays: Mapping[str, Any], defaults: tuple[str, ...], key: 
             return np.asanyarray(load_file(value, key))
         hint = nearest(value, map(str, arrays)) if arrays else "there is no data.source to look it up in"
         raise UserError(f"{key}: {value!r} is no .npy file and no array of data.source; {hint}")
-    return np.asanyarray(value)
+    try:
+        return np.asanyarray(value)
+    except ValueError:
+        raise UserError(f"{key} holds arrays of different shapes; bring them to one") from None
 
 
 def from_source(arrays: Mapping[str, Any], name: str, key: str) -> NDArray[Any]:

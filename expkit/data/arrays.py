@@ -14,7 +14,7 @@ from PIL import Image
 from expkit.check import Fraction, NotNegativeInt, Positive, checked
 from expkit.data.array_labels import check_labels, class_list, encode
 from expkit.data.array_source import IMAGE_NAMES, LABEL_NAMES, load_source, pick
-from expkit.data.files import fingerprint
+from expkit.data.files import fingerprint, warn_of_lacking
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.label_doubts import warn_of_labels
 from expkit.data.pixels import Layout, blocks, to_uint8
@@ -156,6 +156,7 @@ def array_data(found: Mapping[Split, ArrayImages], classes: tuple[str, ...], val
         splits = cut_valid(np.zeros(len(train), np.int8), train.labels, valid_pct, seed)
         valid = train.subset(np.flatnonzero(splits == Split.VALID))
         train = train.subset(np.flatnonzero(splits == Split.TRAIN))
+    warn_of_lacking(classes, valid.labels)
     images = [part for part in (train, valid, test) if part is not None]
     bases = {id(part.base): part.base for part in images}.values()
     return Data(train, valid, test, classes, fingerprint(classes, fingerprint_blocks(images, bases)), notes)

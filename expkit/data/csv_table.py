@@ -16,7 +16,7 @@ from expkit.data.label_doubts import doubt_of_flags, flag_columns, warn_of_label
 from expkit.data.listing import check_folder
 from expkit.data.packed import Packed
 from expkit.data.reading import Alpha, Reading
-from expkit.data.split import Split, split_of
+from expkit.data.split import Split, compact, split_of_cell
 from expkit.data.table_file import setting
 from expkit.data.table_guess import USUAL
 from expkit.data.table_paths import Places, check_places
@@ -56,8 +56,8 @@ def csv(
             links in it may.
         file_column: column with the path of the image.
         label_column: column with the label; only a test image may lack one.
-        split_column: column with train, valid or test, in any case (also training, val, validation, dev, testing);
-            null if all rows are for training.
+        split_column: column with train, valid or test, in any case (also training, val, validation, dev, testing), or
+            with yes or no where it is called is_valid or the like; null if all rows are for training.
         columns: names of the columns of a table whose first row is one of many, such as [file, label].
         separator: what stands between columns: a character, or comma, semicolon, tab, pipe or space.
         encoding: how the text is written: utf-8 (with or without byte-order mark), utf-16, cp1252 (Windows), ...
@@ -137,8 +137,9 @@ def doubt_split(table: Table, split_column: str | None) -> None:
         return
     usual = USUAL["data.split_column"].split()
     for place, name in enumerate(table.header):
-        cells = {row[place] for row in table.sample}
-        if name.casefold() in usual and len(cells) > 1 and all(split_of(cell) is not None for cell in cells):
+        cells = {row[place].strip() for row in table.sample}
+        named = name.casefold() in usual or compact(name).startswith("is")
+        if named and len(cells) > 1 and all(split_of_cell(cell, name) is not None for cell in cells):
             log.warning(
                 "%s has a column %r of %s, but all rows train or are cut for valid; write %s to go by it",
                 table.file, name, ", ".join(sorted(cells)), setting("data.split_column", name),

@@ -1,7 +1,7 @@
 """Image files as `Images`, and the way from a list of files to checked `Data`."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Literal
@@ -143,6 +143,8 @@ def without_bad(files: FileList, facts: FileFacts, on_bad_image: OnBadImage) -> 
         log.warning("%s", bad_images(files, test, "for test cannot be read; replace them before the model is tested"))
     bad = {index: why for index, why in facts.problems.items() if index not in test}
     valid = [index for index in bad if files.splits[index] == Split.VALID]
+    if bad and all("data." in why for why in bad.values()) and len(bad) > len(files.names) / 2:
+        raise UserError(bad_images(files, bad, "cannot be read as the config says; see which key is named"))
     if bad and on_bad_image == "error" and not valid:
         advice = "replace or remove them, or leave them out of training with data.on_bad_image=skip"
         raise UserError(bad_images(files, bad, f"cannot be read; {advice}"))
@@ -174,10 +176,16 @@ def check_classes(files: FileList) -> None:
             f"{len(empty)} of {len(files.classes)} classes of {files.source} have no readable training image; "
             f"add images or remove the class:\n{first_ten(empty)}"
         )
-    valid = set(files.labels[files.splits == Split.VALID].tolist())
-    if not valid:
+    valid = files.labels[files.splits == Split.VALID]
+    if not len(valid):
         raise UserError(f"{files.source} has no image to validate on")
-    lacking = [name for label, name in enumerate(files.classes) if label not in valid]
+    warn_of_lacking(files.classes, valid)
+
+
+def warn_of_lacking(classes: Sequence[str], valid: NDArray[np.int64]) -> None:
+    """Log a warning that names the classes which `valid`, the labels of the validation images, lacks."""
+    present = set(valid.tolist())
+    lacking = [name for label, name in enumerate(classes) if label not in present]
     if lacking:
         what = "1 class has" if len(lacking) == 1 else f"{len(lacking)} classes have"
         log.warning("%s no image in valid:\n%s", what, first_ten(lacking))

@@ -17,7 +17,7 @@ from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.hints import hints_of_empty, hints_of_flat
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.label_doubts import warn_of_labels
-from expkit.data.layout import find_splits
+from expkit.data.layout import find_splits, hint_of_classes
 from expkit.data.left_out import Listed, notes_of_left_out
 from expkit.data.links import Links
 from expkit.data.listing import Found, check_folder, scan
@@ -81,7 +81,7 @@ def folders(
     check_folder(root)
     if label_pattern is not None and class_depth is not None:
         raise UserError("data.label_pattern takes labels from file names, so leave data.class_depth out")
-    layout = find_splits(root, label_pattern is None)
+    layout = find_splits(root, label_pattern is None, class_depth)
     if label_pattern is None:
         found = class_folders(root, layout, class_depth or 1)
         parts = {split: by_folder(root, split, places, class_depth) for split, places in found.items()}
@@ -91,7 +91,9 @@ def folders(
     train = parts[Split.TRAIN]
     classes = sorted(train.words)
     counts = np.bincount(train.codes[train.codes >= 0], minlength=len(classes))
-    warn_of_labels(train.words, counts, f"the classes of {root}")
+    test = layout.folders.get(Split.TEST)
+    hint = hint_of_classes(root, shown(test[:-1])) if test else ""
+    warn_of_labels(train.words, counts, f"the classes of {root}", hint_of_single=hint)
     listed = [one for part in parts.values() for one in part.listed]
     notes = [note for part in parts.values() for note in part.notes]
     files = FileList(
@@ -131,12 +133,14 @@ def without_strays(part: Labelled, where: str, prefix: bytes, root: str) -> Labe
     """Leave out images in no class folder. Raises DataError where no image is in any."""
     strays = np.flatnonzero(part.codes == UNLABELLED)
     if not len(part.names):
-        raise DataError(f"{where} holds no images in class folders{hints_of_empty(root, part.listed)}")
+        hint = hints_of_empty(root, part.listed) or (f"; fill or remove {where}" if prefix else "")
+        raise DataError(f"{where} holds no images in class folders{hint}")
     if not part.words:
         hints = hints_of_flat(root, prefix, part.names, part.listed)
         raise DataError(
             f"{where} has images but no class folders; make a folder for each class, or set data.label_pattern to take "
             f"labels from file names such as {shown(part.names[0])!r}{hints}"
+            f"{hint_of_classes(root, shown(prefix[:-1])) if prefix else ''}"
         )
     if not len(strays):
         return part

@@ -27,19 +27,32 @@ class Layout:
     notes: tuple[str, ...]
 
 
-def find_splits(root: str, classes_are_folders: bool = True) -> Layout:
+def find_splits(root: str, classes_are_folders: bool = True, depth: int | None = None) -> Layout:
     """Find the folders of the splits; the root itself trains where there is none for training.
 
+    With `depth` 1, folders of which each holds images itself are classes whatever their names.
     Raises DataError where two could be the same split, and for one to validate on without one that trains.
     """
     path, names = os.fsencode(root), subfolders(os.fsencode(root))
     found = candidates(names)
     notes: list[str] = []
-    if classes_are_folders and is_class(path, names, found):
-        notes.append(f"{shown(found.pop(Split.TRAIN)[0])}/ is taken for a class, as are the folders beside it")
+    if classes_are_folders and are_classes(path, names, found, depth == 1):
+        taken = [name for several in found.values() for name in several]
+        notes += (
+            [
+                f"{in_words(taken)} {'is taken for a class' if len(taken) == 1 else 'are taken for classes'}, as are "
+                "the folders beside it"
+            ]
+            if taken
+            else []
+        )
+        found = {}
     chosen = {split: the_one(root, split, found[split]) for split in Split if split in found}
     if Split.VALID in chosen and Split.TRAIN not in chosen:
-        raise DataError(f"{root} has {shown(chosen[Split.VALID])}/ but no train/; call the folder that trains so")
+        name = shown(chosen[Split.VALID])
+        raise DataError(
+            f"{root} has {name}/ but no train/; call the folder that trains so{hint_of_classes(root, name)}"
+        )
     notes += [
         f"{shown(name)}/ is read as {split.name.lower()}" for split, name in chosen.items() if shown(name) not in PLAIN
     ]
@@ -74,11 +87,22 @@ def the_one(root: str, split: Split, names: list[bytes]) -> bytes:
     return plain[0]
 
 
-def is_class(path: bytes, names: Sequence[bytes], found: dict[Split, list[bytes]]) -> bool:
-    """Whether `train` is a vehicle: it and two more folders hold images themselves, and no other is a split."""
-    if list(found) != [Split.TRAIN] or len(names) < 3:
+def are_classes(path: bytes, names: Sequence[bytes], found: dict[Split, list[bytes]], told: bool) -> bool:
+    """Whether folders named as splits are classes, since each folder holds images itself.
+
+    Where nobody has `told` so, `train` alone is one: a vehicle, beside two more.
+    """
+    if not told and (list(found) != [Split.TRAIN] or len(names) < 3):
         return False
     return all(has_images(os.path.join(path, name)) for name in names)
+
+
+def hint_of_classes(root: str, name: str) -> str:
+    """How a folder named as a split is read as a class, where it could be one: it and others hold images themselves."""
+    path = os.fsencode(root)
+    names = subfolders(path)
+    told = len(names) > 1 and are_classes(path, names, {}, told=True)
+    return f"; if {name}/ is a class, data.class_depth=1 takes all folders for classes" if told else ""
 
 
 def has_images(path: bytes) -> bool:

@@ -27,7 +27,8 @@ SPELLINGS = {
 SPLIT_WORDS = {word: split for split, words in SPELLINGS.items() for word in words}
 SECOND = {"dev", "development", "holdout", "heldout", "eval", "evaluation"}
 """Words that give way where a folder with a plainer name is beside."""
-FILLER = "set|data|dataset|images?|imgs?|pictures|pics|photos|files|folder|split|(?:19|20)[0-9][0-9]"
+FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+FILLER = "set|data|dataset|images?|imgs?|pictures|pics|photos|files|folder|split|public|private|(?:19|20)[0-9][0-9]"
 NAME = re.compile(rf"(?:{FILLER})*({'|'.join(SPLIT_WORDS)})(?:{FILLER})*")
 FOLD = re.compile(r"(?:k?folds?|cv|splits?)[0-9]+|[0-9]+(?:st|nd|rd|th)?folds?")
 
@@ -46,6 +47,16 @@ def split_word(name: str) -> str | None:
 def split_of(word: str) -> Split | None:
     """The split that a folder or a cell of a table names in any case, None where it names none."""
     return SPLIT_WORDS.get(split_word(word) or "")
+
+
+def split_of_cell(cell: str, column: str) -> Split | None:
+    """The split that a cell names, by itself or as yes or no below a heading such as `is_valid`; None for none."""
+    flag = split_of(compact(column)[2:]) if compact(column).startswith("is") else None
+    if flag is None or cell.casefold() not in FLAGS:
+        return split_of(cell)
+    if FLAGS[cell.casefold()]:
+        return flag
+    return Split.VALID if flag == Split.TRAIN else Split.TRAIN
 
 
 def is_fold(name: str) -> bool:

@@ -48,6 +48,9 @@ def explain_columns(layout: Layout, wanted: dict[str, str], missing: str) -> str
     problem = f"{layout.file} has no column {wanted[missing]!r}"
     if layout.names:
         return f"{problem} among data.columns; {nearest(wanted[missing], layout.names)}"
+    above = rows_above_header(layout, list(wanted.values()))
+    if above:
+        return f"{problem} in row 1, but in row {above + 1}; remove what stands above"
     other = better_separator(layout, list(wanted.values()))
     found = {}
     if other:
@@ -71,6 +74,15 @@ def explain_columns(layout: Layout, wanted: dict[str, str], missing: str) -> str
             f"names, as with pandas: table['label'] = table[COLUMNS].idxmax(axis=1){write}"
         )
     return f"{problem}; {nearest(wanted[missing], header)}{write}"
+
+
+def rows_above_header(layout: Layout, wanted: list[str]) -> int | None:
+    """How many rows, such as `sep=;` or a comment, stand above the names of the columns."""
+    for sign in (layout.separator, *NAMES):
+        for place, row in enumerate(replace(layout, separator=sign).rows()):
+            if place and all(column in row for column in wanted):
+                return place
+    return None
 
 
 def better_separator(layout: Layout, wanted: list[str]) -> str | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from expkit.check import nearest
 from expkit.data.items import UNLABELLED
-from expkit.data.split import SPLIT_WORDS, Split, split_of
+from expkit.data.split import SPLIT_WORDS, Split, split_of_cell
 from expkit.data.table_file import setting
 from expkit.data.table_paths import Places, leads_out
 from expkit.data.table_reader import Table
@@ -42,8 +42,9 @@ def rows_of(
         for label in sorted(names.keys() - set(labels)):
             raise UserError(f"data.class_names has {label!r}, which is no label; {nearest(label, set(labels))}")
         labels = [names.get(label, label) for label in labels]
-    words = table.columns[wanted["data.split_column"]] if "data.split_column" in wanted else ["train"] * len(cells)
-    splits = {word: split_of(word) for word in set(words)}
+    column = wanted.get("data.split_column")
+    words = table.columns[column] if column else ["train"] * len(cells)
+    splits = {word: split_of_cell(word, column or "") for word in set(words)}
     return Rows(
         table.file, table.numbers, cells, places.paths_of(cells), labels, [splits[word] for word in words], words
     )
@@ -86,7 +87,7 @@ def problem_of(rows: Rows, row: int, first: Mapping[str, int], places: Places) -
     if not path:
         return "no file name"
     if split is None:
-        return f"split {word!r}, expected train, valid (or val) or test; {nearest(word, SPLIT_WORDS)}"
+        return f"split {word!r}, expected train, valid (or val) or test{like(word, list(SPLIT_WORDS))}"
     if not label and split != Split.TEST:
         return f"no label for {path}; only a test image may lack one"
     if leads_out(path):

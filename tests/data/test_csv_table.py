@@ -159,14 +159,33 @@ def test_split_words_in_any_case_and_spelling(table):
 
 
 def test_a_split_column_that_is_not_named_is_told(table, caplog):
-    lines = [f"img/{number}.jpg,a,{'test' if number > 7 else 'train'}" for number in range(10)]
+    lines = [f"img/{number}.jpg,{'ab'[number % 2]},{'test' if number > 7 else 'train'}" for number in range(10)]
     assert csv(file=table(HEAD, *lines)).test is None
     assert "a column 'split' of test, train, but all rows train" in caplog.text
     assert "write data.split_column=split" in caplog.text
     caplog.clear()
     assert csv(file=table(HEAD, *lines), split_column="split").test
-    assert csv(file=table("file,label,set", *(f"img/{number}.jpg,a,{number}" for number in range(9))))
+    assert csv(file=table("file,label,set", *(f"img/{number}.jpg,{'ab'[number % 2]},{number}" for number in range(9))))
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("column", "words"), [("is_valid", "False True"), ("is_train", "1 0"), ("Usage", "Train PublicTest")]
+)
+def test_a_split_column_of_yes_and_no_or_of_a_contest(table, caplog, column, words):
+    train, other = words.split()
+    lines = [f"img/{number}.jpg,{'ab'[number % 2]},{other if number > 5 else train}" for number in range(10)]
+    head = f"file,label,{column}"
+    csv(file=table(head, *lines))
+    assert f"write data.split_column={column}" in caplog.text
+    data = csv(file=table(head, *lines), split_column=column)
+    assert len(data.test or data.valid) == 4
+
+
+def test_rows_above_the_header_are_told(table):
+    lines = [f"img/{number}.jpg;{'ab'[number % 2]}" for number in range(10)]
+    with pytest.raises(UserError, match="no column 'file' in row 1, but in row 2; remove what stands above"):
+        csv(file=table("sep=;", "file;label", *lines))
 
 
 def test_rows_repeat_with_a_key_only(table):

@@ -110,6 +110,25 @@ def test_a_vehicle_called_train_is_a_class(tree):
     assert data.notes[0] == "train/ is taken for a class, as are the folders beside it"
 
 
+@pytest.mark.parametrize("names", [("invalid", "valid"), ("bus", "train"), ("control", "test")])
+def test_classes_with_the_names_of_splits_are_read_where_that_is_said(tree, tmp_path, caplog, names):
+    try:
+        tree(*names)
+    except UserError as error:
+        said = str(error)
+    else:
+        said = caplog.text  # the only class left beside what is taken for a test set
+    assert re.search(r"if (valid|train|test)/ is a class, data.class_depth=1 takes all folders for classes", said)
+    data = folders(root=str(tmp_path), class_depth=1)
+    assert (data.classes, data.test) == (names, None)
+
+
+def test_records_of_training_among_the_classes_are_no_class(tree):
+    data = tree("cat", "dog", "outputs/toy/plots", "mlruns/0", "wandb/run")
+    assert data.classes == ("cat", "dog")
+    assert "left out, as programs leave them: mlruns/, outputs/, wandb/" in data.notes
+
+
 REFUSED = {
     "folds": (by_class("fold1", "fold2", "fold3"), r"folds of a cross-validation, not classes.*data\.class_depth=2"),
     "prefixed splits": (["seg_train/seg_train/cat", "seg_test/seg_test/cat", "seg_pred/x"], "look like splits"),
