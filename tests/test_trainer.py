@@ -218,7 +218,7 @@ def test_a_head_on_features_computes_in_bf16_from_a_size_on(width, precision, ha
 def test_an_image_size_that_the_model_does_not_take_is_named(config_of):
     pytest.importorskip("timm", reason="the extra timm is not installed")
     config = config_of("+experiment=digits", "image_size=32", "model=timm", "model.name=vit_tiny_patch16_224")
-    with pytest.raises(UserError, match="image_size=32"):
+    with pytest.raises(UserError, match=r"image_size=32: .*; it was made for image_size=224$"):
         assemble(config)
 
 

@@ -30,6 +30,7 @@ class Classifier(nn.Module):
 
     `layer_groups` lists the layers from the earliest to the head; each parameter lies in exactly one group.
     `mean` and `std` (three numbers each, on a scale of 0 to 1) move with the module and stay out of its state_dict.
+    `made_for` is the side in pixels of the images that the body was made for, where that is known.
     """
 
     mean: Tensor
@@ -46,8 +47,10 @@ class Classifier(nn.Module):
         body_groups: Sequence[LayerGroup],
         mean: Sequence[float],
         std: Sequence[float],
+        made_for: int | None = None,
     ) -> None:
         super().__init__()
+        self.made_for = made_for
         self.body = body
         self.pool = pool
         self.head = head
@@ -98,8 +101,14 @@ def check_groups(model: Classifier) -> None:
 
 
 def with_new_head(
-    body: nn.Module, channels: int, classes: int, *, body_groups: Sequence[LayerGroup], options: Options
+    body: nn.Module,
+    channels: int,
+    classes: int,
+    *,
+    body_groups: Sequence[LayerGroup],
+    options: Options,
+    made_for: int | None = None,
 ) -> Classifier:
     """A classifier of `classes` classes on a body whose feature map has `channels` channels."""
     pool, head = pool_and_head(channels, classes, options)
-    return Classifier(body, pool, head, body_groups=body_groups, mean=options.mean, std=options.std)
+    return Classifier(body, pool, head, body_groups=body_groups, mean=options.mean, std=options.std, made_for=made_for)

@@ -60,15 +60,21 @@ def classifier_on(body: Any, feature_shape: Sequence[int], classes: int, options
     config = body.pretrained_cfg
     options = replace(options, mean=options.mean or config["mean"], std=options.std or config["std"])
     body_groups = groups_of(body, options.groups, lambda: matched_groups(body))
-    channels = feature_shape[0]
+    channels, made_for = feature_shape[0], config["input_size"][1]
     if len(feature_shape) == 3:
-        return with_new_head(body, channels, classes, body_groups=body_groups, options=options)
+        return with_new_head(body, channels, classes, body_groups=body_groups, options=options, made_for=made_for)
     if options.pool is not None:
         raise UserError(
             f"model.pool must be null for {config['architecture']}, which pools by itself, got {options.pool}"
         )
     head = vector_head(channels, classes, options)
-    return Classifier(body, nn.Identity(), head, body_groups=body_groups, mean=options.mean, std=options.std)
+    return Classifier(
+        *(body, nn.Identity(), head),
+        body_groups=body_groups,
+        mean=options.mean,
+        std=options.std,
+        made_for=made_for,
+    )
 
 
 def matched_groups(body: Any) -> list[LayerGroup]:

@@ -1,8 +1,7 @@
 """Logs the model of a finished run to MLflow, servable and without pickles."""
 
 import json
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,8 +12,8 @@ from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
 from omegaconf import OmegaConf
 
-from expkit.errors import UserError
 from expkit.run_folder import RunFolder, read_json
+from expkit.tracking.own_code import LIBRARIES, own_code, requirement
 from expkit.urls import file_url
 
 PACKAGES = (
@@ -38,8 +37,6 @@ PACKAGES = (
 
 OPTIONAL = ("imagecodecs", "pillow-heif")
 """What reads further formats: needed there where it is installed here."""
-LIBRARIES = ("expkit", "torch", "torchvision")
-"""Packages that a config may name without being the user's own."""
 
 
 def log_model(folder: RunFolder, run_id: str) -> None:
@@ -62,7 +59,7 @@ def log_model(folder: RunFolder, run_id: str) -> None:
                 artifacts={"served": file_url(description), "weights": file_url(folder.exported_weights.resolve())},
                 code_paths=[str(package), *code],
                 signature=signature,
-                pip_requirements=[*(requirement(name) for name in packages(served)), *requirements],
+                pip_requirements=sorted({*(requirement(name) for name in packages(served)), *requirements}),
             )
 
 
@@ -89,21 +86,6 @@ def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True)
 
 
-def own_code(names: list[str]) -> tuple[list[str], list[str]]:
-    """The user's own packages: paths of their code, which goes along, and requirements for those that are installed."""
-    code, requirements = [], []
-    for name in names:
-        spec = find_spec(name)
-        if spec is None:
-            raise UserError(f"the module {name} of the model is not found here, so its code cannot go along")
-        origin = Path(next(iter(spec.submodule_search_locations or ()), spec.origin or ""))
-        if "site-packages" in origin.parts:
-            requirements += [requirement(owner) for owner in packages_distributions().get(name, ())]
-        else:
-            code.append(str(origin))
-    return code, requirements
-
-
 def packages(served: dict[str, Any]) -> list[str]:
     """What the model of this run needs: timm only where it comes from there."""
     target = str(served["model"]["_target_"])
@@ -118,8 +100,3 @@ def is_installed(name: str) -> bool:
     except PackageNotFoundError:
         return False
     return True
-
-
-def requirement(name: str) -> str:
-    """The version of a package as an index knows it: `2.14.1` of torch `2.14.1+cu130`, which only some indexes have."""
-    return f"{name}=={version(name).partition('+')[0]}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from expkit.errors import UserError
+from expkit.model.classifier import Classifier
 
 LARGE = 1 << 18
 """From so many weights of a matrix on (1024 x 256), bfloat16 saves more than the casts between the types take."""
@@ -79,7 +80,10 @@ def convolutions_of_points(model: nn.Module, device: torch.device, image_size: i
     try:
         model(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device))
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise UserError(f"the model does not take images of image_size={image_size}: {error}") from None
+        made_for = model.made_for if isinstance(model, Classifier) else None
+        advice = f"; it was made for image_size={made_for}" if made_for not in (None, image_size) else ""
+        reason = f": {error}" if str(error) else ""
+        raise UserError(f"the model does not take images of image_size={image_size}{reason}{advice}") from None
     finally:
         model.train(training)
         for hook in hooks:

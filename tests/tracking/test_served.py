@@ -18,7 +18,8 @@ from expkit.evaluate import evaluate
 from expkit.loading import make_loader
 from expkit.run import build
 from expkit.run_folder import RunFolder, write_json
-from expkit.tracking.model import own_code, what_serves
+from expkit.tracking.model import what_serves
+from expkit.tracking.own_code import own_code
 
 PHOTOS = 24
 
@@ -130,3 +131,15 @@ def test_loading_the_model_says_nothing_on_the_screen(recwarn):
 
     importlib.reload(pyfunc)
     assert not [warning for warning in recwarn if "type hint" in str(warning.message)]
+
+
+def test_the_modules_that_an_own_model_imports_go_along(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_net_2.py").write_text("import math\nfrom my_parts.blocks import act\nimport timm, my_absent\n")
+    (tmp_path / "my_parts").mkdir()
+    (tmp_path / "my_parts" / "__init__.py").write_text("from . import blocks\n")
+    (tmp_path / "my_parts" / "blocks.py").write_text("def act():\n    import my_deepest\n")
+    (tmp_path / "my_deepest.py").write_text("raise RuntimeError('is not run to be found')\n")
+    code, requirements = own_code(["my_net_2"])
+    assert sorted(code) == [str(tmp_path / name) for name in ("my_deepest.py", "my_net_2.py", "my_parts")]
+    assert [one.partition("==")[0] for one in requirements] == ["timm"]
