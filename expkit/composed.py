@@ -16,7 +16,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 from expkit.check import nearest
 from expkit.command import pasted
 from expkit.composition import expanded
-from expkit.config import ROOT, Config, check_config
+from expkit.config import GROUPS, ROOT, Config, check_config
 from expkit.errors import UserError
 from expkit.run import plan
 from expkit.secrets import as_written, resolved
@@ -96,6 +96,8 @@ def explain(error: Exception) -> str:
             f"{error.full_key} refers to {name[1]}, which is no key of the config; a variable of the environment is "
             f"${{oc.env:{name[1]}}}, and for text that holds a ${{ write \\${{"
         )
+    if match := re.match(r"In '(.+)': Could not override '(.+)'\. No match in the defaults list", str(error)):
+        return f"{match[1]}.yaml, defaults: {match[2]} is no group that has a choice; {nearest(match[2], GROUPS)}"
     match = re.match(r"Could not override '([^']+)'", str(error))
     cause = error.__cause__
     if match and isinstance(cause, OmegaConfBaseException) and isinstance(cause.parent_node, DictConfig):

@@ -60,11 +60,17 @@ class Loader(ConfigLoaderImpl):
         super().__init__(config_search_path)
         self.repository = Repository(config_search_path)
         self.given: list[Override] = []
+        self.read: dict[str, ConfigResult | None] = {}
         self.superseded: dict[int, list[str]] = {}
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
         """Compose a config. Raises UserError for a hydra node that would run what is not trusted."""
-        config = super().load_configuration(*args, **kwargs)
+        try:
+            config = super().load_configuration(*args, **kwargs)
+        except RecursionError as error:
+            own = [name for name, found in self.read.items() if found and found.provider == "command-line"]
+            names = ", ".join(name.removeprefix("config_path=") for name in own)
+            raise UserError(f"the defaults of {names} lead in a circle: take one of them out") from error
         check_hydra(config.hydra)
         hide_in_logs(config.hydra.hydra_logging)
         for node, key in ((config.hydra.run, "dir"), (config.hydra.sweep, "dir"), (config.hydra.sweeper, "storage")):
@@ -86,7 +92,7 @@ class Loader(ConfigLoaderImpl):
     ) -> tuple[list[Override], CachingConfigRepository]:
         """Keep the overrides for later."""
         given, repo = super()._parse_overrides_and_create_caching_repo(config_name, overrides)
-        self.given = latest(given)
+        self.given, self.read = latest(given), repo.cache
         refuse_choices(self.given, repo)
         return self.given, repo
 

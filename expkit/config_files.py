@@ -1,5 +1,6 @@
 """Mistakes in a user's own config files, told with the file, the line and what to write."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ GLOBAL = ("experiment", "sweeps")
 """Groups whose files set keys of the whole config."""
 NODES = (*GROUPS, "objective", "lr_find", "hydra")
 """The keys of the whole config that hold keys themselves."""
+NO_COLON = re.compile(r"(override\s+/?\w[\w/]*)\s*[:=]?\s*(\w*)")
+"""An entry of defaults that chooses, but for its colon and space."""
 HEADER = "# @package _global_"
 
 HINTS = {
@@ -48,14 +51,16 @@ def check_file(file: Path, config_path: str) -> None:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(unreadable(file, error)) from None
+    if text.startswith("\ufeff"):
+        raise UserError(f"{file}, line 1: the file begins with a byte order mark; save it as UTF-8 without one")
+    group = config_path.rpartition("/")[0]
+    if group in GLOBAL and not has_header(text):
+        raise UserError(f"{file}, line 1: a file in {group}/ sets keys of the whole config; begin it with\n{HEADER}")
     if root is None:
         return
     if not isinstance(root, MappingNode):
         raise UserError(f"{at(file, root)}: a config holds lines KEY: VALUE, got {kind(root)}")
     check_keys(file, root)
-    group = config_path.rpartition("/")[0]
-    if group in GLOBAL and not has_header(text):
-        raise UserError(f"{file}, line 1: a file in {group}/ sets keys of the whole config; begin it with\n{HEADER}")
     if group in GLOBAL or group == "":
         check_defaults(file, root)
         check_top(file, root)
@@ -114,18 +119,31 @@ def check_defaults(file: Path, root: MappingNode) -> None:
         if not isinstance(defaults, SequenceNode):
             raise UserError(f"{at(file, key)}: defaults is a list; write its entries as\n  - override /optim: sgd")
         for entry in defaults.value:
-            if not isinstance(entry, MappingNode):
-                continue
-            if len(entry.value) > 1:
-                raise UserError(f"{at(file, entry)}: begin each entry of defaults with a dash of its own")
-            ((name, choice),) = entry.value
-            *words, group = name.value.split(" ")
-            if group.lstrip("/") in GROUPS and not ("override" in words and group.startswith("/")):
-                what = choice.value if isinstance(choice, ScalarNode) else "NAME"
-                raise UserError(
-                    f"{at(file, entry)}: {name.value} replaces no choice of the base config; write\n"
-                    f"  - override /{group.lstrip('/')}: {what}"
-                )
+            check_entry(file, entry)
+
+
+def check_entry(file: Path, entry: Node) -> None:
+    """Raise UserError for an entry of `defaults` that chooses nothing."""
+    where = at(file, entry)
+    if isinstance(entry, ScalarNode) and (found := NO_COLON.match(entry.value)):
+        said = f"{found[1]}: {found[2] or 'NAME'}"
+        raise UserError(f"{where}: after a group stand a colon and a space; write\n  - {said}")
+    if not isinstance(entry, MappingNode):
+        return
+    if len(entry.value) > 1:
+        raise UserError(f"{where}: begin each entry of defaults with a dash of its own")
+    ((name, choice),) = entry.value
+    *words, group = name.value.split(" ")
+    if group.lstrip("/") not in GROUPS:
+        return
+    if isinstance(choice, ScalarNode) and "null" in choice.tag:
+        raise UserError(f"{where}: {name.value} names no choice; write\n  - override /{group.lstrip('/')}: NAME")
+    if not ("override" in words and group.startswith("/")):
+        what = choice.value if isinstance(choice, ScalarNode) else "NAME"
+        raise UserError(
+            f"{where}: {name.value} replaces no choice of the base config; write\n"
+            f"  - override /{group.lstrip('/')}: {what}"
+        )
 
 
 def check_top(file: Path, root: MappingNode) -> None:

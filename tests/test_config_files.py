@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hydra.errors import HydraException
 
 from expkit.command_line import compose
+from expkit.composed import explain
 from expkit.config_files import load_yaml
 from expkit.errors import UserError
 
@@ -32,6 +34,11 @@ MISTAKES = {
     f"{HEADER}transfer:\n  phases:\n  - head\n": r"line 3: phases holds keys, got a list",
     f"{HEADER}hydra:\n  sweeper:\n    params: [a]\n": r"line 4: params holds keys, got a list",
     f"{HEADER}optim.lr: 3\n": r"line 2: a file has no dots in its keys; write\noptim:\n  lr: \.\.\.$",
+    f"{HEADER}defaults:\n  - override /optim:sgd\n": r"line 3: .* colon and a space; write\n  - override /optim: sgd$",
+    f"{HEADER}defaults:\n  - override /optim\n": r"line 3: .*write\n  - override /optim: NAME$",
+    f"{HEADER}defaults:\n  - override /optim:\n": r"line 3: .* names no choice; write\n  - override /optim: NAME$",
+    f"\ufeff{HEADER}epochs: 1\n": r"line 1: .* byte order mark; save it as UTF-8 without",
+    "": r"line 1: .*begin it with",
     f"{HEADER}epoch: 1\n": r"line 2: epoch is no key of the config; did you mean 'epochs'\?",
 }
 
@@ -63,10 +70,28 @@ def test_healthy_files_are_taken(tmp_path):
         "\n#@package _global_\n# words\ndefaults:\n  - digits\n  - override /optim: sgd\n  - _self_\n"
         "epochs: ${oc.decode:'3'}\noptim: {lr: [0.1, 0.2, 0.3]}\ndata:\n  class_names: {1: a, 'no': b}\n"
     )
-    (tmp_path / "experiment" / "empty.yaml").write_text("")
+    (tmp_path / "experiment" / "empty.yaml").write_text(HEADER)
     config = compose("+experiment=mine", folders=[str(tmp_path)])
     assert (config.epochs, config.optim._target_) == (3, "expkit.optim.sgd")
     compose("+experiment=empty", folders=[str(tmp_path)])
+
+
+def test_a_choice_of_no_group_has_its_nearest_spelling(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "a.yaml").write_text(f"{HEADER}defaults:\n  - override /optims: sgd\n")
+    with pytest.raises(HydraException) as refused:
+        compose("+experiment=a", folders=[str(tmp_path)])
+    assert explain(refused.value).startswith(
+        "experiment/a.yaml, defaults: optims is no group that has a choice; did you"
+    )
+
+
+def test_files_that_name_each_other_are_told(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    for one, other in (("a", "b"), ("b", "a")):
+        (tmp_path / "experiment" / f"{one}.yaml").write_text(f"{HEADER}defaults:\n  - {other}\n")
+    with pytest.raises(UserError, match=r"the defaults of experiment/a, experiment/b lead in a circle"):
+        compose("+experiment=a", folders=[str(tmp_path)])
 
 
 def test_the_config_of_a_run_that_was_edited_has_its_line(tmp_path):
