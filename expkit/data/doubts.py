@@ -10,7 +10,7 @@ from expkit.data.layout import in_words, root_key
 from expkit.data.left_out import Listed
 from expkit.data.listing import Found, is_image, list_directory, subfolders
 from expkit.data.packed import NUL, shown
-from expkit.data.split import SPLIT_WORDS, Split, compact, is_fold, split_of
+from expkit.data.split import Split, compact, is_fold, split_in, split_of
 from expkit.errors import DataError
 
 IMAGES = frozenset(("image", "images", "img", "imgs", "jpegimages", "pictures", "photos", "rgb"))
@@ -118,11 +118,6 @@ def check_splits(where: str, names: Sequence[bytes], tops: Sequence[Top]) -> Non
             f"other way round, as train/{shown(holders[0].name)}/; turn them (links will do), or read all as one tree, "
             "with valid cut from it, by data.class_depth=1"
         )
-
-
-def split_in(name: str) -> Split | None:
-    """The split that a part of a name means: that of training for `seg_train`."""
-    return next((SPLIT_WORDS[word] for word in re.findall("[a-z]+", name.casefold()) if word in SPLIT_WORDS), None)
 
 
 def check_single(root: str, prefix: bytes, top: Top) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from expkit.data.listing import is_image, list_directory, subfolders
 from expkit.data.packed import shown
-from expkit.data.split import SECOND, SPLIT_WORDS, Split, split_of, split_word
+from expkit.data.split import SECOND, SPLIT_WORDS, Split, split_in, split_of, split_word
 from expkit.errors import DataError
 
 log = logging.getLogger("expkit.data")
@@ -88,21 +88,22 @@ def the_one(root: str, split: Split, names: list[bytes]) -> bytes:
 
 
 def are_classes(path: bytes, names: Sequence[bytes], found: dict[Split, list[bytes]], told: bool) -> bool:
-    """Whether folders named as splits are classes, since each folder holds images itself.
+    """Whether folders named as splits are classes: each folder holds images itself, and some have other names.
 
     Where nobody has `told` so, `train` alone is one: a vehicle, beside two more.
     """
     if not told and (list(found) != [Split.TRAIN] or len(names) < 3):
         return False
-    return all(has_images(os.path.join(path, name)) for name in names)
+    others = any(split_in(shown(name)) is None for name in names)
+    return others and all(has_images(os.path.join(path, name)) for name in names)
 
 
 def hint_of_classes(root: str, name: str) -> str:
     """How a folder named as a split is read as a class, where it could be one: it and others hold images themselves."""
     path = os.fsencode(root)
     names = subfolders(path)
-    told = len(names) > 1 and are_classes(path, names, {}, told=True)
-    return f"; if {name}/ is a class, data.class_depth=1 takes all folders for classes" if told else ""
+    told = "; if {}/ is a class, data.class_depth=1 takes all folders for classes"
+    return told.format(name) if are_classes(path, names, {}, told=True) else ""
 
 
 def has_images(path: bytes) -> bool:

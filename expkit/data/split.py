@@ -49,6 +49,11 @@ def split_of(word: str) -> Split | None:
     return SPLIT_WORDS.get(split_word(word) or "")
 
 
+def split_in(name: str) -> Split | None:
+    """The split that a part of a name means: that of training for `seg_train`."""
+    return next((SPLIT_WORDS[word] for word in re.findall("[a-z]+", name.casefold()) if word in SPLIT_WORDS), None)
+
+
 def split_of_cell(cell: str, column: str) -> Split | None:
     """The split that a cell names, by itself or as yes or no below a heading such as `is_valid`; None for none."""
     flag = split_of(compact(column)[2:]) if compact(column).startswith("is") else None

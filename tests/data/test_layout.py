@@ -123,6 +123,14 @@ def test_classes_with_the_names_of_splits_are_read_where_that_is_said(tree, tmp_
     assert (data.classes, data.test) == (names, None)
 
 
+@pytest.mark.parametrize("other", ["val", "test1"])
+def test_flat_folders_that_are_all_splits_are_no_classes(tree, other):
+    for depth in (None, 1):
+        with pytest.raises(UserError, match=r"train/ has images but no class folders") as error:
+            tree("train", other, class_depth=depth)
+        assert "class_depth" not in str(error.value)
+
+
 def test_records_of_training_among_the_classes_are_no_class(tree):
     data = tree("cat", "dog", "outputs/toy/plots", "mlruns/0", "wandb/run")
     assert data.classes == ("cat", "dog")
