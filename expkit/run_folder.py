@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from expkit.command import command
+from expkit.command import command, shown
 from expkit.errors import Unavailable, UserError
 from expkit.project import place_of, relocatable
 from expkit.secrets import hide_in_files, warn_of_password
@@ -60,6 +60,9 @@ class RunFolder:
         Raises UserError where there is no such run.
         """
         path = Path(run)
+        if path.exists() and not (path / "config.yaml").exists():
+            if owner := next((one for one in path.absolute().parents if is_record(one)), None):
+                raise UserError(f"{path} is a part of a run: name its folder, {shown(owner)}")
         if not path.is_dir():
             from expkit.tracking import folder_of
 

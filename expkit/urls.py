@@ -3,6 +3,7 @@
 In a URL `?` begins a query, and `%2F` is a slash, so a path that has them is another path if it is written as it is.
 """
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -25,6 +26,22 @@ def sqlite_path(url: str) -> Path | None:
     if not slashes or kind.partition("+")[0] != "sqlite":
         return None
     return Path(unquote(rest.partition("?")[0]))
+
+
+def sqlite_mistake(url: str) -> str | None:
+    """What in a sqlite URL is not read as it was meant, and what to write; None where nothing is."""
+    rest = url.partition("://")[2]
+    if not rest.startswith("/"):
+        return f"has two slashes, but the path of a file comes after three: write sqlite:///{rest or 'FILE.db'}"
+    query = url.partition("?")[2]
+    if query and not re.fullmatch(r"\w+=[^/]*(&\w+=[^/]*)*", query):
+        return f"has a ? in its path, which is written %3F in a URL: write {sqlite_url(Path(rest[1:]))}"
+    path = str(sqlite_path(url))
+    if path[0] in "~$" and (meant := os.path.expanduser(os.path.expandvars(path))) != path:
+        return f"has a {path[0]} that no shell has replaced: write {sqlite_url(Path(meant))}"
+    if path in (".", ":memory:"):
+        return "is a database in memory, which processes cannot share: write sqlite:///FILE.db"
+    return None
 
 
 def absolute(url: str) -> str:

@@ -56,6 +56,8 @@ def test_a_run_is_found_again_and_not_trained_over(tmp_path):
     assert RunFolder.find(str(tmp_path)).config.read_text() == "epochs: 3\n"
     with pytest.raises(UserError, match="holds a run already: go on with  python -m expkit resume="):
         RunFolder.create(tmp_path, "pets", {}, [])
+    with pytest.raises(UserError, match=f"run.json is a part of a run: name its folder, {tmp_path}"):
+        RunFolder.find(str(tmp_path / "run.json"))
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from expkit.check import Count, NotNegativeInt, Positive, check_arguments
 from expkit.errors import UserError
+from expkit.urls import sqlite_mistake
 
 TARGET = "hydra_plugins.expkit_sweeper.ExpkitSweeper"
 DATABASES = ("sqlite", "postgresql", "mysql")
@@ -109,5 +110,5 @@ def check_storage(url: str | None) -> None:
             f"hydra.sweeper.storage must be the URL of a database of kind {', '.join(DATABASES)}, such as "
             f"sqlite:///sweeps.db or postgresql+psycopg://user@host/name; got {kind if '://' in url else url!r}"
         )
-    if url is not None and kind == "sqlite" and url.removeprefix("sqlite://").strip("/") in ("", ":memory:"):
-        raise UserError("hydra.sweeper.storage: workers cannot share a database in memory; name a file")
+    if url is not None and kind == "sqlite" and (mistake := sqlite_mistake(url)):
+        raise UserError(f"hydra.sweeper.storage={url} {mistake}")

@@ -20,7 +20,7 @@ from expkit.errors import UserError
 from expkit.project import found_url
 from expkit.run_folder import RunFolder, read_json
 from expkit.tracking.nested import parent_of
-from expkit.urls import absolute, hide, relative, sqlite_path, sqlite_url
+from expkit.urls import absolute, hide, relative, sqlite_mistake, sqlite_path, sqlite_url
 
 DEFAULT = "sqlite:///outputs/mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -72,6 +72,8 @@ Address = Annotated[str, AfterValidator(check_address)]
 
 def problem_of(uri: str) -> str | None:
     """What is wrong with an address, and what to write; None where it can work."""
+    if not uri.strip():
+        return f"is empty: leave it out, or write one such as {FORMS}"
     if uri != uri.strip():
         return f"has white space around it: write {uri.strip()}"
     scheme, colon, rest = uri.partition("://")
@@ -88,12 +90,14 @@ def problem_of(uri: str) -> str | None:
             return f"begins with {kind}://, which is no store of MLflow: did you mean {close[0]}://{rest}?"
         return f"begins with {kind}://, which is no store of MLflow: write one such as {FORMS}"
     if kind == "sqlite":
-        return sqlite_problem(uri, rest)
+        return sqlite_problem(uri)
     return server_problem(uri, kind)
 
 
 def no_scheme(uri: str) -> str:
     """What to write for an address without `://`."""
+    if uri.lower() in ("none", "null"):
+        return "is no URL: did you mean tracking=none?"
     if found := re.match(r"(https?)(?::/?|//)(?!\d)(.+)", uri):
         return f"is no URL: did you mean {found[1]}://{found[2].lstrip('/')}?"
     if found := re.match(r"sqlite\d?:/*(.+)", uri):
@@ -103,8 +107,10 @@ def no_scheme(uri: str) -> str:
         return f"is no URL: did you mean http://{uri}?"
     if uri.startswith("file:") or Path(uri).name == "mlruns" or Path(uri).is_dir():
         return file_store(uri)
+    if found := re.match(r"([a-z][\w-]+):/", uri):
+        return f"begins with {found[1]}:, which is no store of MLflow: write one such as {FORMS}"
     if is_file_name(uri) or "/" in uri:
-        return f"is a path, not a URL: did you mean {sqlite_url(Path(uri).expanduser())}?"
+        return f"is a path, not a URL: did you mean {sqlite_url(Path(os.path.expanduser(uri)))}?"
     return f"is no URL: write one such as {FORMS}"
 
 
@@ -118,23 +124,19 @@ def file_store(uri: str) -> str:
     return f"is a folder of files, which MLflow no longer writes to: write {DEFAULT}, or another sqlite:///FILE.db"
 
 
-def sqlite_problem(uri: str, rest: str) -> str | None:
+def sqlite_problem(uri: str) -> str | None:
     """What is wrong with a sqlite address."""
-    if not rest.startswith("/"):
-        return f"has two slashes, but the path of a file comes after three: write sqlite:///{rest or 'FILE.db'}"
-    query = uri.partition("?")[2]
-    if query and not re.fullmatch(r"\w+=[^/]*(&\w+=[^/]*)*", query):
-        return f"has a ? in its path, which is written %3F in a URL: write {sqlite_url(Path(rest[1:]))}"
+    if mistake := sqlite_mistake(uri):
+        return mistake
     path = sqlite_path(uri)
     assert path is not None
-    if path.parts[:1] == ("~",):
-        return f"has a ~ that no shell has replaced: write {sqlite_url(path.expanduser())}"
-    if not path.name or str(path) == ":memory:":
-        return "is a database in memory, which processes cannot share: write sqlite:///FILE.db"
-    if path.is_dir() or rest.endswith("/"):
+    if path.is_dir() or uri.endswith("/"):
         return f"is a folder: name a file in it, such as {sqlite_url(path / 'mlflow.db')}"
     if file := next((parent for parent in path.parents if parent.is_file()), None):
         return f"cannot be made, since {file} is a file and no folder: name another place"
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if not os.access(there, os.W_OK):
+        return f"cannot be used, since {there} cannot be written to: name another place"
     return foreign(path)
 
 
@@ -162,6 +164,8 @@ def server_problem(uri: str, kind: str) -> str | None:
         _ = parts.port
     except ValueError:  # its message may have a part of a password
         return f"has no number for a port (in a password, / is written %2F and @ %40): write one such as {FORMS}"
+    if not can_be_host(parts.hostname or "host"):
+        return f"names no host that can be ({parts.hostname}): write one such as {FORMS}"
     if kind in SERVERS:
         if not parts.hostname:
             return f"names no host: write one such as {FORMS}"
@@ -173,6 +177,14 @@ def server_problem(uri: str, kind: str) -> str | None:
             better, rest = DATABASES[kind][0], uri.partition("://")[2]
             return f"needs the Python module {module}: pip install {better}, and write {kind}+{better}://{rest}"
     return None
+
+
+def can_be_host(name: str) -> bool:
+    """Whether a network may know a machine by this name."""
+    try:
+        return bool(name.encode("idna")) and not re.search(r"\s", name)
+    except UnicodeError:
+        return False
 
 
 def silence_of(uri: str, seconds: float = 2.0) -> str | None:

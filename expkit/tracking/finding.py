@@ -46,18 +46,21 @@ def folder_of(run: str, uri: str | None = None) -> Path:
 
 def ask(uri: str, run: str, store: str) -> Path | None:
     """Ask a store for the folder of a run; a server within seconds."""
-    unreachable = f"cannot look up the run {run}: {store} does not answer"
+
+    def not_found_out(why: str) -> str:
+        return f"cannot look up the run {run}: {store} {why}; give its folder below outputs/"
+
     if sqlite_path(uri) is None:
         print(f"looking for the run {run} in {store}", file=sys.stderr)
         if silence := silence_of(uri, 5.0):
-            raise Unavailable(f"{unreachable} ({silence}); give its folder below outputs/")
+            raise Unavailable(not_found_out(f"does not answer ({silence})"))
     with quiet():
         from expkit.tracking.store import OutOfReach, sent_from
 
         try:
             return sent_from(uri, run)
         except OutOfReach as error:
-            raise Unavailable(f"{unreachable} ({error}); give its folder below outputs/") from None
+            raise Unavailable(not_found_out(f"did not say ({error})")) from None
 
 
 @contextmanager

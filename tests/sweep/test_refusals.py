@@ -23,7 +23,8 @@ LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
         ([LR, "+hydra.sweeper.trials=3"], "hydra.sweeper.trials is no key of hydra.sweeper; did you mean 'n_trials'?"),
         ([LR, "hydra.sweeper.storage=sweeps.db"], "hydra.sweeper.storage must be the URL of a database"),
         ([LR, "hydra.sweeper.storage=oracle://a/b"], "of kind sqlite, postgresql, mysql, .* got 'oracle'"),
-        ([LR, "hydra.sweeper.storage='sqlite:///:memory:'"], "workers cannot share a database in memory; name a file"),
+        ([LR, "hydra.sweeper.storage='sqlite:///:memory:'"], "a database in memory, which processes cannot share"),
+        ([LR, "hydra.sweeper.storage='sqlite:///who? a/s.db'"], "storage=.* write sqlite.pysqlite:///who%3F%20a/s.db"),
         ([LR, "hydra.sweeper.sampler=tpo"], "hydra.sweeper.sampler=tpo is no sampler; did you mean 'tpe'?"),
         ([LR, "hydra.sweeper.pruner=mediam"], "hydra.sweeper.pruner=mediam is no pruner; did you mean 'median'?"),
         (

@@ -1,3 +1,4 @@
+import os
 import socket
 import sqlite3
 from contextlib import closing
@@ -40,6 +41,14 @@ MEANT = {
     "s3://bucket/runs": "postgresql+psycopg://user@host/name",
     " http://host": "http://host",
     "http://": "names no host",
+    "http://a..b:5000": "names no host that can be",
+    "http://local host:5000": "names no host that can be",
+    "sqlite:///$SOMEWHERE/mlflow.db": "sqlite:////data/mlflow.db",
+    "~nobody-of-this-name/mlflow.db": "sqlite",
+    "sqlite:///locked/deeper/mlflow.db": "locked cannot be written to",
+    "mlflow-artifacts:/": "sqlite:///outputs/mlflow.db",
+    "none": "tracking=none",
+    "": "leave it out",
     "http://host:port": "no number for a port",
     "foo": "sqlite:///outputs/mlflow.db",
 }
@@ -49,6 +58,10 @@ MEANT = {
 def test_an_address_that_cannot_work_is_refused_with_what_was_meant(uri, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
+    (tmp_path / "locked").mkdir()
+    writable = os.access  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path) and writable(path, mode))
+    monkeypatch.setenv("SOMEWHERE", "/data")
     (tmp_path / "text.db").write_text("some other file, of more than sixteen characters")
     with closing(sqlite3.connect("study.db")) as database:
         database.execute("CREATE TABLE trials (number)")
