@@ -64,6 +64,7 @@ class Recorder(Observer):
         """The metrics averaged over augmented views."""
         self.losses: list[Tensor] = []
         self.warned = False
+        self.started = False
         self.hypers = array("d")
         self.lines: list[str] = []
 
@@ -82,6 +83,7 @@ class Recorder(Observer):
                 self.train_loss = self.smoothed.add(loss)
         self.rows.truncate(state.step * self.width * 8)
         self.flushed = state.step
+        self.started = True
 
     def after_step(self, trainer: Trainer, loss: Tensor) -> None:
         """Take the step's loss and the hyperparameters that the optimizer holds."""
@@ -155,7 +157,9 @@ class Recorder(Observer):
         append(self.metrics, "".join(lines).encode())
 
     def close(self) -> None:
-        """Write what is left, and the traces as parquet."""
+        """Write what is left, and the traces as parquet; nothing where the start failed, which is what is told then."""
+        if not self.started:
+            return
         try:
             self.flush()
         finally:
@@ -183,9 +187,8 @@ def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[d
             written[name] = step
             if name in BETTER and 1 <= step <= epochs:
                 history[step - 1][name] = value
-    known = {"valid_loss"}.union(*history)
     for epoch, metrics in enumerate(history, start=1):
-        if lacking := known - metrics.keys():
+        if lacking := BETTER.keys() - metrics.keys():
             raise UserError(f"{folder.metrics} has no {min(lacking)} of epoch {epoch}: {WHOLE_COPY}")
     return written, history
 

@@ -60,9 +60,9 @@ class RunFolder:
         Raises UserError where there is no such run.
         """
         path = Path(run)
-        if path.exists() and not (path / "config.yaml").exists():
-            if owner := next((one for one in path.absolute().parents if is_record(one)), None):
-                raise UserError(f"{path} is a part of a run: name its folder, {shown(owner)}")
+        owners = (one for one in path.absolute().parents if is_record(one))
+        if path.exists() and not (path / "config.yaml").exists() and (owner := next(owners, None)):
+            raise UserError(f"{path} is a part of a run: name its folder, {shown(owner)}")
         if not path.is_dir():
             from expkit.tracking import folder_of
 

@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 
 import pyarrow.parquet as pq
 import pytest
@@ -90,11 +91,13 @@ def test_a_resumed_recording_is_that_of_a_whole_run(tmp_path, step):
 
 def test_history_is_read_back_up_to_the_checkpoint(tmp_path):
     folder = RunFolder(tmp_path, "test")
-    lines = [{"name": "valid_loss", "value": 1.0 / epoch, "step": epoch, "timestamp": 0} for epoch in (1, 2, 3)]
+    lines = [
+        {"name": name, "value": 1.0 / epoch, "step": epoch, "timestamp": 0} for epoch in (1, 2, 3) for name in BETTER
+    ]
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     written, history = read_metrics(folder, 2)
-    assert written == {"valid_loss": 3}
-    assert history == [{"valid_loss": 1.0}, {"valid_loss": 0.5}]
+    assert written == dict.fromkeys(BETTER, 3)
+    assert history == [dict.fromkeys(BETTER, 1.0), dict.fromkeys(BETTER, 0.5)]
 
 
 def test_traces_shorter_than_the_checkpoint_are_refused(tmp_path):
@@ -134,11 +137,18 @@ def test_a_damaged_line_of_metrics_is_named_with_what_to_do(tmp_path, line):
 
 def test_metrics_of_an_epoch_that_are_missing_are_named(tmp_path):
     folder = RunFolder(tmp_path, "toy")
-    with pytest.raises(UserError, match=r"metrics\.jsonl has no valid_loss of epoch 1: put a whole copy"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl has no train_loss of epoch 1: put a whole copy"):
         read_metrics(folder, 1)
-    points = [("valid_f1", 2), ("valid_loss", 1), ("valid_loss", 2)]
+    points = [(name, step) for step in (1, 2) for name in BETTER if (name, step) != ("valid_f1", 1)]
     lines = [{"name": name, "value": 1.0, "step": step} for name, step in points]
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert read_metrics(folder, 0)[0] == {"valid_f1": 2, "valid_loss": 2}
+    assert read_metrics(folder, 0)[0] == dict.fromkeys(BETTER, 2)
     with pytest.raises(UserError, match=r"metrics\.jsonl has no valid_f1 of epoch 1: put a whole copy"):
         read_metrics(folder, 2)
+
+
+def test_what_keeps_a_recording_from_starting_is_what_is_told(tmp_path):
+    recorder = Recorder(RunFolder(tmp_path, "test"), 18)
+    recorder.folder.metrics.write_bytes(b"\n")
+    with pytest.raises(UserError, match="line 1, is damaged"), closing(recorder):
+        small_trainer().observe([recorder])

@@ -88,7 +88,7 @@ def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> Non
     """Go on from what a checkpoint holds. Raises UserError where it was saved with another model or optimizer."""
     try:
         trainer.load_state_dict(saved)
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
         edited = read_json(folder.facts).get("edited", [])
         told = f"; since the run began, {'; '.join(edited)}" if edited else ""
@@ -170,7 +170,7 @@ def report(folder: RunFolder, hint: str | None) -> None:
     from expkit.progress import duration, figure, result_table
 
     console = Console()
-    result = read_json(folder.result)
+    result = read_json(folder.result, "metrics", "best_epoch", "objective", "seconds", "images_per_second")
     console.print(result_table(result["metrics"], result["best_epoch"]))
     name, value = result["objective"]["name"], result["objective"]["value"]
     lines = [
