@@ -10,6 +10,7 @@ from expkit.check import nearest
 from expkit.command import pasted
 from expkit.data.formats import READ
 from expkit.data.label_doubts import flag_columns
+from expkit.data.split import split_of
 from expkit.data.table_file import settings
 
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
@@ -60,6 +61,8 @@ def explain_columns(layout: Layout, wanted: dict[str, str], missing: str) -> str
     header = rows[0]
     if all(column in header for column in wanted.values()):
         return f"{problem}; write {settings(found)}"
+    if len(header) == 1:
+        return f"{layout.file} has one column, which leaves none for labels; add one (data=folders takes them from folders)"
     if looks_like_data(rows):
         names = pasted(f"data.columns=[{','.join(guess_names(rows, wanted))}]")
         keys = f"{settings(found)} {names}".strip()
@@ -124,8 +127,13 @@ def guess_names(rows: list[list[str]], wanted: dict[str, str]) -> list[str]:
     )
     names = [f"column_{number}" for number in range(1, width + 1)]
     names[file] = wanted["data.file_column"]
-    for place, key in zip(rest, [key for key in wanted if key != "data.file_column"], strict=False):
-        names[place] = wanted[key]
+    if "data.split_column" in wanted and len(rest) > 1:
+        full = [row for row in rows if len(row) == width]
+        split = next((place for place in rest if all(split_of(row[place]) is not None for row in full)), rest[-1])
+        names[split] = wanted["data.split_column"]
+        rest.remove(split)
+    for place in rest[:1]:
+        names[place] = wanted["data.label_column"]
     return names
 
 

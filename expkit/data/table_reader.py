@@ -49,6 +49,8 @@ def read_table(
     except UnicodeError as error:
         guess = guess_encoding(file)
         hint = f"write {setting('data.encoding', guess)}" if guess else "data.encoding says how it is written"
+        if guess == "cp1252":
+            hint = f"its language may have one of its own (cp1251, gbk, shift_jis, ...), else {hint}"
         raise UserError(f"data.file: {file} cannot be read as CSV in {encoding}: {error}; {hint}") from None
     except OSError as error:
         raise UserError(f"data.file: {file} cannot be read as CSV: {error}") from None

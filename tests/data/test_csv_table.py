@@ -182,6 +182,17 @@ def test_a_split_column_of_yes_and_no_or_of_a_contest(table, caplog, column, wor
     assert len(data.test or data.valid) == 4
 
 
+def test_a_split_is_told_from_a_label_where_no_row_names_the_columns(table):
+    lines = [f"img/{number}.jpg,{'ab'[number % 2]},{'val' if number > 7 else 'train'}" for number in range(10)]
+    with pytest.raises(UserError, match=r"write 'data.columns=\[file,label,split\]'"):
+        csv(file=table(*lines), split_column="split")
+
+
+def test_a_list_of_files_without_labels_is_named(table):
+    with pytest.raises(UserError, match="has one column, which leaves none for labels"):
+        csv(file=table("img/1.jpg", "img/2.jpg"))
+
+
 def test_rows_above_the_header_are_told(table):
     lines = [f"img/{number}.jpg;{'ab'[number % 2]}" for number in range(10)]
     with pytest.raises(UserError, match="no column 'file' in row 1, but in row 2; remove what stands above"):
