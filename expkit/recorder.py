@@ -76,6 +76,7 @@ class Recorder(Observer):
         self.written, self.history = read_metrics(self.folder, state.epochs)
         with writing(self.folder.metrics):
             self.metrics = FileIO(self.folder.metrics, "a")
+        with writing(self.folder.trace_rows):
             self.rows = FileIO(self.folder.trace_rows, "a")
         self.smoothed = Smoothed()
         for rows in trace_chunks(self.folder, self.width, state.step):

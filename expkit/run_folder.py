@@ -150,11 +150,14 @@ class RunFolder:
         Raises UserError where another process works in the folder.
         """
         lock = FileLock(self.path / ".lock")
-        try:
-            # The data workers of a killed run hold on to its lock for some seconds.
-            lock.acquire(timeout=10)
-        except Timeout:
-            raise UserError(f"{self.path} is in use: another process trains this run; wait for it or stop it") from None
+        with writing(self.path / ".lock"):
+            try:
+                # The data workers of a killed run hold on to its lock for some seconds.
+                lock.acquire(timeout=10)
+            except Timeout:
+                raise UserError(
+                    f"{self.path} is in use: another process trains this run; wait for it or stop it"
+                ) from None
         try:
             yield
         finally:

@@ -1,9 +1,13 @@
 """Every write of a run's record fails once: one sentence with the path, and what was there is whole."""
 
+import errno
 import json
+import os
 import resource
+import sys
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +21,33 @@ from expkit.model.weights import read_weights, save_weights
 from expkit.plots import draw_losses, read_traces
 from expkit.recorder import Recorder, read_metrics
 from expkit.run_folder import RunFolder, append, write_json, write_whole
+from expkit.task.training import train
+from tests.conftest import SMALL_MODEL
 from tests.test_trainer import PHASES, fit, small_trainer
+
+SHORT = ("image_size=32", "batch_size=16", "num_workers=0", "tracking=none")
+
+FILLS: dict[str, object] = {"folder": None, "failed": []}
+"""Where a file cannot be begun or put in place: None at present, and the names of those that have failed so far."""
+
+
+def fill(event, args):
+    """Fail as a full disk does, once for each file; called by Python itself before a file is opened or renamed."""
+    if FILLS["folder"] is None or event not in ("open", "os.rename"):
+        return
+    path = args[1] if event == "os.rename" else args[0]
+    if isinstance(path, int) or (event == "open" and not args[2] & (os.O_WRONLY | os.O_RDWR)):
+        return
+    path = Path(os.fsdecode(path))
+    name = path.name.removeprefix(".").removesuffix(".partial")
+    probed = path == FILLS["folder"] or name.startswith("filelock-probe")
+    if path.is_relative_to(FILLS["folder"]) and not probed and name not in FILLS["failed"]:
+        FILLS["folder"] = None
+        FILLS["failed"].append(name)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+sys.addaudithook(fill)
 
 
 @contextmanager
@@ -47,14 +77,14 @@ def leave_record(folder):
     draw_losses(folder.plots / "losses.png", read_traces(folder), recorder.history, 6, {"all": 0})
 
 
-def check_whole(folder):
+def check_whole(folder, fingerprint="0123", epoch_steps=6):
     """Whatever lies there can be read."""
     for path in folder.path.rglob("*"):
         match path.suffix:
             case ".json":
                 assert json.loads(path.read_text())
             case ".pt":
-                assert load_checkpoint(path, "0123", 6)
+                assert load_checkpoint(path, fingerprint, epoch_steps)
             case ".safetensors":
                 assert read_weights(path)
             case ".partial":
@@ -102,3 +132,30 @@ def test_what_was_there_before_a_failed_write_is_kept(tmp_path):
         write_whole(path, partial(save_weights, torch.nn.Linear(64, 64)))
     assert read_weights(path)["weight"].shape == (2, 2)
     assert [entry.name for entry in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_each_file_of_a_run_fails_once_and_the_run_goes_on(tmp_path, monkeypatch, config_of, colour_folders):
+    """Through the whole of `task=train`: every file that it writes is there once when the disk is full."""
+    monkeypatch.setenv("EXPKIT_CACHE", str(tmp_path / "cache"))
+    config = config_of("data=folders", f"data.root={colour_folders}", *SMALL_MODEL, "epochs=2", *SHORT)
+    whole = RunFolder.create(tmp_path / "whole", "toy", vars(config), [])
+    train(config, whole)
+    folder = RunFolder(tmp_path / "run", "toy")
+    while not folder.result.exists():
+        said, FILLS["folder"] = "", folder.path
+        try:
+            if not folder.config.exists():
+                RunFolder.create(folder.path, "toy", vars(config), [])
+            train(config, folder)
+        except UserError as error:
+            said = str(error)
+        if FILLS["folder"] is None:
+            assert f"{FILLS['failed'][-1]} could not be written (No space left on device)" in said
+        FILLS["folder"] = None
+        if folder.metrics.exists() and folder.metrics.stat().st_size:
+            check_whole(folder, json.loads(folder.facts.read_text())["fingerprint"], 2)
+    made = {path.name.removeprefix(".") for path in whole.path.rglob("*") if path.is_file()}
+    assert set(FILLS["failed"]) == made | {"traces.bin"}
+    assert read_metrics(folder, 2) == read_metrics(whole, 2)
+    for name in ("checkpoints/model.safetensors", "predictions.parquet", "traces.parquet"):
+        assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes(), name

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from expkit import interrupt
 from expkit.causes import Cause, cause_of
 from expkit.composed import explain
-from expkit.secrets import HidingFormatter
+from expkit.log_file import LogFile
 from expkit.sweep.jobs import Sweep
 
 log = logging.getLogger("expkit.sweep")
@@ -123,8 +123,7 @@ def alive(lock: Path) -> Iterator[None]:
 @contextmanager
 def logging_to(folder: Path) -> Iterator[None]:
     """Log what all workers of a sweep do to its expkit.log."""
-    file = logging.FileHandler(folder / "expkit.log", encoding="utf-8")
-    file.setFormatter(HidingFormatter("%(asctime)s %(process)d %(message)s"))
+    file = LogFile(folder / "expkit.log", "%(asctime)s %(process)d %(message)s")
     log.setLevel(logging.INFO)
     log.propagate = False
     log.addHandler(file)

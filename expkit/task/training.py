@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from expkit.config import Config
 from expkit.errors import UserError
 from expkit.guard import refused_early
 from expkit.idle import warn_of_idle
+from expkit.log_file import LogFile
 from expkit.lr_finder import check_lr_find
 from expkit.run import Run, assemble, build, schedules_of
 from expkit.run_folder import RunFolder, read_json
@@ -205,23 +206,10 @@ def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
         tracker.finish(status, tags=tags)
 
 
-class LogFile(logging.FileHandler):
-    """A log that says nothing of a full disk: the next file that matters does, in one sentence."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Lose the line."""
-
-    def close(self) -> None:
-        """Lose what cannot be written."""
-        with suppress(OSError):
-            super().close()
-
-
 @contextmanager
 def logging_to(folder: RunFolder) -> Iterator[None]:
     """Log to expkit.log with times, and plainly to standard error."""
-    file = LogFile(folder.log, encoding="utf-8")
-    file.setFormatter(HidingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file = LogFile(folder.log, "%(asctime)s %(levelname)s %(name)s: %(message)s")
     with warning_on_screen() as root:
         root.addHandler(file)
         try:
