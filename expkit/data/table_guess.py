@@ -62,7 +62,7 @@ def explain_columns(layout: Layout, wanted: dict[str, str], missing: str) -> str
     if all(column in header for column in wanted.values()):
         return f"{problem}; write {settings(found)}"
     if len(header) == 1:
-        return f"{layout.file} has one column, which leaves none for labels; add one (data=folders takes them from folders)"
+        return f"{layout.file} has one column, which leaves none for labels; add one, or take folders (data=folders)"
     if looks_like_data(rows):
         names = pasted(f"data.columns=[{','.join(guess_names(rows, wanted))}]")
         keys = f"{settings(found)} {names}".strip()
