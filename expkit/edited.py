@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from expkit.check import nearest
 from expkit.command import command, shown
 from expkit.config_files import load_yaml
 from expkit.errors import UserError, first_ten
@@ -18,20 +19,30 @@ HARMLESS = ("num_workers", "tracking", "trainer.checkpoint_every")
 def heed_edits(folder: RunFolder, allowed: Sequence[str]) -> list[str]:
     """The changes of config.yaml since the run began, a line each, once all of them are allowed; they are noted.
 
-    `allowed` names keys, each with all below it. Raises UserError for changes that are not among them.
+    `allowed` names keys, each with all below it. Raises UserError for changes that are not among them, for names that
+    are no keys, and for a run that has ended, which a change would not change.
     """
     before = read_json(folder.facts).get("config")
     if before is None:  # of a version that kept none
         return []
     now = plain_values(OmegaConf.to_container(load_yaml(folder.config)))
     changed = {key: line for key, line in differences(before, now) if not within(key, HARMLESS)}
+    keys = [key for key, _ in (*leaves(before), *leaves(now))]
+    for name in allowed:
+        if not any(within(key, [name]) for key in keys):
+            raise UserError(f"resume.allow: {name} is no key of {folder.config}; {nearest(name, keys)}")
+    if changed and folder.result.exists():
+        raise UserError(
+            f"{folder.path} has ended, so nothing would come of what changed in its {folder.config.name}:\n"
+            f"{first_ten(list(changed.values()))}\nTake that back, or begin a new run with it"
+        )
     refused = [key for key in changed if not within(key, allowed)]
     if refused:
-        keys = ",".join(dict.fromkeys([*allowed, *refused]))
+        wanted = ",".join(dict.fromkeys([*allowed, *refused]))
         raise UserError(
             f"{folder.config} is not what the run began with:\n{first_ten([changed[key] for key in refused])}\n"
             "Take that back, or go on with it by\n"
-            f"  {command(f'resume={shown(folder.path)}', f'resume.allow=[{keys}]')}"
+            f"  {command(f'resume={shown(folder.path)}', f'resume.allow=[{wanted}]')}"
         )
     if changed:
         folder.note(config=now, edited=[*read_json(folder.facts).get("edited", []), *changed.values()])

@@ -130,7 +130,8 @@ def refuse_targets(value: Any, key: str) -> None:
 def check_commands(launcher: Mapping[str, Any], key: str = "hydra.launcher") -> None:
     """Raise UserError where a launcher is told what to run."""
     for name, value in launcher.items():
-        is_code = name == "pre_dispatch" and not PRE_DISPATCH.fullmatch(str(value))
+        # A script for Slurm has the keys as lines.
+        is_code = "\n" in f"{name}{value}" or (name == "pre_dispatch" and not PRE_DISPATCH.fullmatch(str(value)))
         if value and (name in COMMANDS or is_code):
             raise UserError(f"{key}.{name} can run commands, which a config may not; leave it out")
         if isinstance(value, Mapping):

@@ -30,7 +30,9 @@ def sqlite_path(url: str) -> Path | None:
 
 def sqlite_mistake(url: str) -> str | None:
     """What in a sqlite URL is not read as it was meant, and what to write; None where nothing is."""
-    rest = url.partition("://")[2]
+    kind, _, rest = url.partition("://")
+    if kind not in ("sqlite", "sqlite+pysqlite"):
+        return f"names the driver {kind.partition('+')[2]}, which there is none of here: write sqlite://{rest}"
     if not rest.startswith("/"):
         return f"has two slashes, but the path of a file comes after three: write sqlite:///{rest or 'FILE.db'}"
     query = url.partition("?")[2]

@@ -64,6 +64,18 @@ def test_what_is_not_allowed_is_refused_beside_what_is(folder):
     assert len(heed_edits(folder, ["optim", "batch_size"])) == 2
 
 
+def test_a_change_that_comes_too_late_is_refused(folder):
+    edit(folder, "batch_size", 32)
+    folder.result.write_text("{}")
+    with pytest.raises(UserError, match=r"my run has ended, so nothing .*\n  batch_size was 64, is now 32\nTake"):
+        heed_edits(folder, ["batch_size"])
+
+
+def test_a_change_is_allowed_by_the_name_of_a_key(folder):
+    with pytest.raises(UserError, match=r"resume\.allow: batchsize is no key of .*did you mean 'batch_size'"):
+        heed_edits(folder, ["optim", "batchsize"])
+
+
 def test_what_has_no_part_in_the_result_may_change(folder):
     edit(folder, "num_workers", 4)
     edit(folder, "tracking.uri", "sqlite:///elsewhere.db")

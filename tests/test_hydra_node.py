@@ -97,6 +97,12 @@ def test_a_config_of_its_own_name_adds_no_places_that_configs_come_from(canary):
         compose("hydra.searchpath=[pkg://canary]")
 
 
+@pytest.mark.parametrize("driver", ["postgresql+canary.x", "mysql+canary.x", "sqlite+canary"])
+def test_the_driver_of_a_store_is_not_imported_to_look_for_it(canary, driver):
+    with pytest.raises(UserError, match=r"tracking\.uri=\S+ (needs the Python module canary|names the driver canary)"):
+        plain(composed("+experiment=digits", f"tracking.uri={driver}://host/db"))
+
+
 def test_pickles_are_not_read(canary):
     with pytest.raises(UserError, match="--experimental-rerun reads a pickle"):
         run_hydra(lambda config: None, ["--experimental-rerun", "config.pickle"])
@@ -115,6 +121,8 @@ def test_launchers_of_hydra_stay(tmp_path):
         compose("+hydra.launcher.setup=[rm]")
     with pytest.raises(UserError, match=r"hydra\.launcher\.pre_dispatch can run commands"):
         compose("+hydra.launcher.pre_dispatch=exit")
+    with pytest.raises(UserError, match=r"hydra\.launcher\.partition can run commands"):
+        compose("+hydra.launcher.partition='gpu\nrm'")
     compose("+hydra.launcher.pre_dispatch=2*n_jobs", "hydra/sweeper=expkit")
     compose("hydra.sweeper.sampler={_target_: optuna.samplers.TPESampler}", "hydra/sweeper=expkit")
 

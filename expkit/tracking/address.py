@@ -173,7 +173,8 @@ def server_problem(uri: str, kind: str) -> str | None:
             return f"is the address of a page: write {uri.partition('#')[0].partition('?')[0].rstrip('/')}"
     if kind in DATABASES:
         module = uri.partition("://")[0].partition("+")[2] or DATABASES[kind][0]
-        if importlib.util.find_spec(module) is None:
+        # Of a dotted name, find_spec would import the package.
+        if "." in module or importlib.util.find_spec(module) is None:
             better, rest = DATABASES[kind][0], uri.partition("://")[2]
             return f"needs the Python module {module}: pip install {better}, and write {kind}+{better}://{rest}"
     return None
