@@ -16,8 +16,8 @@ from expkit.config import BETTER
 from expkit.data.items import Data, Images
 from expkit.errors import UserError
 from expkit.evaluate import Evaluation
-from expkit.model.weights import save_weights
-from expkit.recorder import Recorder
+from expkit.model.weights import read_weights, save_weights
+from expkit.recorder import WHOLE_COPY, Recorder
 from expkit.run_folder import RunFolder, write_whole
 from expkit.torch_file import Unreadable, load_torch, save_torch
 from expkit.trainer.loop import Observer, Trainer
@@ -31,6 +31,16 @@ class Best(Observer):
         self.recorder = recorder
         self.metric = metric
         self.data = data
+
+    def start(self, trainer: Trainer) -> None:
+        """Make sure that what is kept of the epochs before a resume is whole: it may be all that is exported."""
+        if not trainer.state.epochs:
+            return
+        read_weights(self.folder.best_weights, key="")
+        try:
+            pq.read_metadata(self.folder.predictions)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UserError(f"{self.folder.predictions} is missing or damaged: {WHOLE_COPY}") from error
 
     def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
         """Save both where the epoch that just ended is the best."""

@@ -216,7 +216,7 @@ def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[
     held = folder.trace_rows.stat().st_size // (8 * width) if folder.trace_rows.exists() else 0
     if held < steps:
         raise UserError(
-            f"{folder.trace_rows} holds {held} steps but the checkpoint {steps}: the run folder is not whole"
+            f"{folder.trace_rows} holds {held} steps but the checkpoint {steps}, so it is not whole: {WHOLE_COPY}"
         )
     rows = np.memmap(folder.trace_rows, dtype=np.float64, mode="r", shape=(steps, width))
     for start in range(0, steps, CHUNK):

@@ -4,10 +4,12 @@ import sys
 import pytest
 import torch
 
-from expkit.checkpoint import best_epoch, load_checkpoint
+from expkit.checkpoint import Best, best_epoch, load_checkpoint
 from expkit.errors import UserError
 from expkit.model.weights import save_weights
+from expkit.recorder import Recorder
 from expkit.run_folder import RunFolder, read_json, write_json, write_whole
+from tests.test_trainer import small_trainer
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
@@ -153,3 +155,20 @@ def test_a_run_whose_facts_are_gone_is_named(tmp_path):
     (tmp_path / "run.json").write_text('{"experiment": "toy"}')
     with pytest.raises(UserError, match=r"run\.json lacks 'started_in'"):
         RunFolder.find(str(tmp_path))
+
+
+def test_what_is_kept_of_the_best_epoch_is_looked_at_as_a_run_goes_on(tmp_path):
+    trainer, folder = small_trainer(), RunFolder(tmp_path, "toy")
+    best = Best(folder, Recorder(folder, 18), "valid_loss", data=None)
+    best.start(trainer)  # nothing is kept before the first epoch
+    trainer.state.epochs = 1
+    with pytest.raises(UserError, match=r"there is no file .*best\.safetensors"):
+        best.start(trainer)
+    folder.best_weights.parent.mkdir()
+    save_weights(trainer.model, folder.best_weights)
+    folder.predictions.write_bytes(b"PAR1 half")
+    with pytest.raises(UserError, match=r"predictions\.parquet is missing or damaged: put a whole copy"):
+        best.start(trainer)
+    folder.best_weights.write_bytes(folder.best_weights.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"best\.safetensors is damaged"):
+        best.start(trainer)
