@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from expkit.data.decode import decode, orientation_of, reason_of
 from expkit.data.reading import Reading, from_numbers, to_rgb, turned
@@ -61,6 +62,8 @@ def read_input(image: Any, number: int, size: int | None, reading: Reading) -> I
             image = from_base64(image)
         if isinstance(image, bytes | bytearray | memoryview):
             return decode(BytesIO(image), size, reading)
+        if isinstance(image, ImageFile) and image.tile and image.fp:
+            return decode(image.fp, size, reading)  # opened and not loaded yet: as the file, to the bit
         if isinstance(image, Image.Image) and image.mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
             return turned(to_rgb(image, reading), orientation_of(image))
         return from_array(np.asarray(image), reading)
@@ -108,7 +111,7 @@ def white_of(values: NDArray[Any], reading: Reading) -> float:
     if (kind == "u" and size == 1) or (kind in "iu" and size > 2 and high <= 255):
         # Numbers of a JSON request have no depth of their own.
         deep = kind != "u" and (reading.white or 0) > 255
-        if deep or (reading.arrays and 1 < high <= reading.arrays < 255):
+        if deep or (reading.arrays and 0 < high <= reading.arrays < 255):
             white = reading.white if deep else reading.arrays
             raise ValueError(
                 f"has {values.dtype} values up to {high:g}, where white may be 255 or, as in training, {white:g}: give "

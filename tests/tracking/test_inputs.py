@@ -76,6 +76,16 @@ def test_what_could_be_meant_in_two_ways_is_refused(image, why):
         read(image)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_picture_that_pillow_has_opened_is_read_as_its_file(kind):
+    file = io.BytesIO()
+    picture = Image.fromarray(RGB).resize((640, 480))
+    (picture if kind == "JPEG" else Image.fromarray(np.asarray(picture.convert("L"), np.uint16) * 16)).save(file, kind)
+    reading = Reading(white=4095)
+    expected = np.asarray(read_input(file.getvalue(), 1, 64, reading))
+    assert (np.asarray(read_input(Image.open(file), 1, 64, reading)) == expected).all()
+
+
 def test_arrays_are_read_as_those_of_training():
     share = RGB / np.float32(255)
     assert np.abs(read(share, Reading(arrays=1.0)).astype(int) - RGB).max() == 0
