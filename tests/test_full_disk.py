@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import sys
 from contextlib import contextmanager
 from functools import partial
@@ -159,3 +160,14 @@ def test_each_file_of_a_run_fails_once_and_the_run_goes_on(tmp_path, monkeypatch
     assert read_metrics(folder, 2) == read_metrics(whole, 2)
     for name in ("checkpoints/model.safetensors", "predictions.parquet", "traces.parquet"):
         assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+
+
+def test_a_store_that_does_not_fit_is_told_by_what_lacks(tmp_path, monkeypatch):
+    """Not by what MLflow says of the tables that it has half made."""
+    from expkit.tracking.store import make_sqlite
+
+    full = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with files_of_at_most(200_000), pytest.raises(OSError, match=r"No space left on device: .*mlflow\.db"):
+        make_sqlite(tmp_path / "mlflow.db")
+    assert not (tmp_path / "mlflow.db").exists()

@@ -1,5 +1,6 @@
 """A store of MLflow, and the runs in it: found, or made where they are new."""
 
+import errno
 import getpass
 import logging
 import os
@@ -203,12 +204,21 @@ def connect(uri: str) -> None:
     sqlalchemy.create_engine(uri, poolclass=NullPool, connect_args=limit).connect().close()
 
 
+ROOM = 4 << 20
+"""Bytes below which an empty store does not fit for want of them."""
+
+
 def make_sqlite(path: Path) -> None:
     """Make a sqlite store beside its place, and put it there in one move: MLflow cannot open one that is half made."""
     partial = path.with_name(f".{path.name}.partial")
     for left in path.parent.glob(f"{partial.name}*"):  # with the journal of a process that was killed
         left.unlink()
-    answering(sqlite_url(partial))
+    try:
+        answering(sqlite_url(partial))
+    except Exception as error:  # MLflow tries again in what it has half made, and tells what comes of that
+        if shutil.disk_usage(path.parent).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     # MLflow's own experiment, too, has its files beside the store, not where it happened to be made.
     with closing(sqlite3.connect(partial)) as database, database:
         database.execute("UPDATE experiments SET artifact_location = ?", (location_of(path, "Default"),))
