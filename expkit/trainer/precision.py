@@ -8,6 +8,10 @@ from torch import Tensor, nn
 from expkit.errors import UserError
 from expkit.model.classifier import Classifier
 
+FEW = 16
+"""Of fewer channels, oneDNN reads and writes beyond the memory of strided 1 x 1 convolutions."""
+GRADIENTS = "for which oneDNN gives wrong gradients in bfloat16"
+MEMORY = "for which oneDNN breaks the memory of the process in bfloat16"
 LARGE = 1 << 18
 """From so many weights of a matrix on (1024 x 256), bfloat16 saves more than the casts between the types take."""
 
@@ -32,13 +36,10 @@ def computes_in_bf16(
 
     Raises UserError where bf16 is demanded but would be wrong, or the model does not take the image size.
     """
-    points = convolutions_of_points(model, device, image_size) if image_size is not None else []
-    wrong = points if device.type == "cpu" else []
+    found = wrong_in_bf16(model, device, image_size) if image_size is not None else []
+    wrong = found if device.type == "cpu" else []
     if wrong and precision == "bf16":
-        raise UserError(
-            f"trainer.precision=bf16 is not to be had with image_size={image_size}: {wrong[0]} sees an image of 1 x 1 "
-            "there, for which oneDNN gives wrong gradients in bfloat16; use fp32 or a larger image_size"
-        )
+        raise UserError(f"trainer.precision=bf16 is not to be had with image_size={image_size}: {wrong[0]}")
     pays = multiplies_much(model) or any(parameter.ndim == 4 for parameter in model.parameters())
     return precision == "bf16" or (precision == "auto" and pays and not wrong and is_native(device))
 
@@ -59,20 +60,22 @@ def is_native(device: torch.device) -> bool:
 
 
 @torch.inference_mode()
-def convolutions_of_points(model: nn.Module, device: torch.device, image_size: int) -> list[str]:
-    """Names of strided convolutions, larger than 1 x 1, whose input has shrunk to a single point.
+def wrong_in_bf16(model: nn.Module, device: torch.device, image_size: int) -> list[str]:
+    """Which strided convolutions oneDNN (torch 2.14) computes wrongly in bfloat16 on the CPU, with what to do, a line each.
 
-    oneDNN (torch 2.14) leaves parts of their bfloat16 weight gradient unset. Found by one blank image, which also
-    shows whether the model takes the size at all: raises UserError where it does not.
+    Found by one blank image, which also shows whether the model takes the size at all: raises UserError where it does
+    not.
     """
     found: list[str] = []
     hooks = []
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and max(module.kernel_size) > 1:
+        if isinstance(module, nn.Conv2d) and max(module.stride) > 1:
 
-            def note(module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
-                if inputs[0].shape[2:] == (1, 1):
-                    found.append(name)
+            def note(module: nn.Conv2d, inputs: tuple[Tensor, ...], name: str = name) -> None:
+                if max(module.kernel_size) > 1 and inputs[0].shape[2:] == (1, 1):
+                    found.append(f"{name} sees an image of 1 x 1 there, {GRADIENTS}; use fp32 or a larger image_size")
+                elif max(module.kernel_size) == 1 and module.in_channels < FEW:
+                    found.append(f"{name} skips pixels of {module.in_channels} channels, {MEMORY}; use fp32")
 
             hooks.append(module.register_forward_pre_hook(note))
     training = model.training
