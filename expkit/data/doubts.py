@@ -83,9 +83,11 @@ def check_roles(where: str, names: Sequence[bytes]) -> None:
     """Refuse images beside boxes or masks."""
     roles = {compact(shown(name)) for name in names}
     if roles & IMAGES and roles & BESIDE and roles <= IMAGES | BESIDE:
+        lists = os.path.isfile(os.path.join(where, "annotations", "trainval.txt"))
+        pets = f"; if it is Oxford-IIIT Pets write data=pets {root_key(where)}" if lists else ""
         raise DataError(
             f"{where} is laid out for detection or segmentation ({in_words(names)}), and expkit classifies whole "
-            "images: make a folder for each class, or a table of files and labels (data=csv)"
+            f"images: make a folder for each class, or a table of files and labels (data=csv){pets}"
         )
 
 

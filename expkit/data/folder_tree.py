@@ -66,7 +66,8 @@ def folders(
         valid_pct: share of each class cut from the training images for valid, where there is no valid folder.
         seed: seed of that cut; it belongs to the data, so that runs with other seeds validate on the same images.
         class_depth: which folder below that of a split (or below the root) names the class: 1 for `train/<class>/...`,
-            2 for `train/x/<class>/...`; null is 1, and refuses a tree where folders further down could be the classes.
+            2 for `train/x/<class>/...`; null is 1, and refuses a tree where folders further down could be the classes;
+            1, if said, takes folders that all hold images themselves for classes, also one called `valid` or the like.
         label_pattern: take labels from file names instead of folders: a regular expression whose group `label` is
             the class, or whose named groups are the classes (see `LabelPattern`).
         class_names: readable names for classes, by the name of the folder or the text of the label.

@@ -125,7 +125,7 @@ def doubt_of_several(classes: Sequence[str]) -> str | None:
     Classes that share words, such as breeds, are spared: their words are no classes, or have their fixed place.
     """
     for look, what in ((r"[\[({].*[\])}]", "lists in brackets"), ("[01]{3,}", "rows of 0 and 1")):
-        if all(re.fullmatch(look, label) for label in classes):
+        if len(classes) > 2 and all(re.fullmatch(look, label) for label in classes):
             return f"they look like {what} ({', '.join(map(repr, classes[:3]))}), so that {SEVERAL}"
     for sign, name in SIGNS.items():
         parts = {label: [part.strip() for part in label.split(sign) if part.strip()] for label in classes}

@@ -25,7 +25,7 @@ def told(classes, counts=None) -> str:
         ["rust", "scab", "scab frog_eye_leaf_spot", "frog_eye_leaf_spot", "scab frog_eye_leaf_spot complex", "complex"],
         ["a b", "a c", "b c"],
         ["beach;sea", "city", "sea"],
-        ["['cat', 'dog']", "['dog']"],
+        ["['cat', 'dog']", "['dog']", "['owl']"],
         ["001", "010", "110"],
         ["cat", "cat and dog", "dog"],
         ["cat, dog", "cat, bird", "bird, dog"],
@@ -51,6 +51,7 @@ def test_several_labels_in_one_are_asked_back(classes):
         ["negative", "positive"],
         ["0", "1"],
         ["3", "10"],
+        ["000", "001"],
         ["NA", "None", "null"],
         [
             "apple_pie",

@@ -206,6 +206,13 @@ def test_a_detection_set_without_class_folders_is_named(tmp_path, tree):
         tree("train")
 
 
+def test_pets_are_named_where_their_lists_lie_beside(tmp_path, tree):
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "trainval.txt").touch()
+    with pytest.raises(UserError, match=rf"if it is Oxford-IIIT Pets write data=pets data\.root={tmp_path}"):
+        tree("images")
+
+
 def test_archives_that_are_packed_and_tables_beside_are_named(tmp_path, tree):
     (tmp_path / "cats.zip").touch()
     with pytest.raises(UserError, match=r"no images in class folders, but the archive cats\.zip: unpack it"):
