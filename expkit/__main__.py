@@ -7,7 +7,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from expkit.config import ROOT
 from expkit.config_files import load_yaml
 from expkit.edited import heed_edits
 from expkit.errors import UserError
-from expkit.grid_again import job_again
+from expkit.grid_again import is_sent, job_again
 from expkit.guard import clear, refused_early
 from expkit.project import project_of
 from expkit.run import build
@@ -104,7 +104,10 @@ def compose_and_run() -> None:
         # Reported here already: what leaves a job as an exception, Hydra comments on.
         jobs.append(len(jobs))
         try:
-            with reporting(wants_traceback):
+            with (
+                reporting(wants_traceback),
+                interrupt.ending_with_parent() if is_sent(HydraConfig.get().mode) else nullcontext(),
+            ):
                 return run_task(composed)
         except SystemExit as end:
             if end.code != 1 or HydraConfig.get().mode != RunMode.MULTIRUN:

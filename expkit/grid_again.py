@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from expkit.command import override, shown
@@ -92,6 +93,11 @@ def is_held(folder: Path) -> bool:
         return True
     lock.release()
     return False
+
+
+def is_sent(mode: RunMode | None) -> bool:
+    """Whether this process is one that the launcher of a grid has started for its jobs; it does not hold the grid."""
+    return mode == RunMode.MULTIRUN and not HELD
 
 
 def job_again(folder: RunFolder, config: Config, overrides: list[str]) -> RunFolder:

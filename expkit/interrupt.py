@@ -1,6 +1,8 @@
 """SIGINT and SIGTERM: a run ends after the step in hand, with a checkpoint, and says so in its exit status."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -58,3 +60,21 @@ def listen() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def ending_with_parent() -> Iterator[None]:
+    """Take it as a SIGTERM where the process that started this one dies in the block: nobody waits for it any more."""
+    parent, done = os.getppid(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.5):
+            if os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -115,3 +117,13 @@ def test_a_signal_while_the_result_is_written_is_heeded(config_of, tmp_path, mon
     assert not folder.result.exists()
     train(config, folder)
     assert folder.result.exists()
+
+
+def test_a_job_ends_with_the_process_that_sent_it():
+    job = "from expkit.interrupt import *; import time\nwith listen() as stop, ending_with_parent():\n"
+    job += "    print('here', flush=True)\n    while not stop.signal: time.sleep(0.01)\n    print(stop.signal)"
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    process = subprocess.Popen([sys.executable, "-c", parent, job], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "here\n"
+    process.kill()
+    assert process.communicate(timeout=20)[0] == "15\n"
