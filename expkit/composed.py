@@ -96,6 +96,8 @@ def explain(error: Exception) -> str:
             f"{error.full_key} refers to {name[1]}, which is no key of the config; a variable of the environment is "
             f"${{oc.env:{name[1]}}}, and for text that holds a ${{ write \\${{"
         )
+    if match := re.match(r"Multiple values for (.+)\. To override a value use 'override (.+): (.+)'", str(error)):
+        return f"{match[1]} has a choice, which is replaced without a plus sign: {pasted(f'{match[2]}={match[3]}')}"
     if match := re.match(r"In '(.+)': Could not override '(.+)'\. No match in the defaults list", str(error)):
         return f"{match[1]}.yaml, defaults: {match[2]} is no group that has a choice; {nearest(match[2], GROUPS)}"
     match = re.match(r"Could not override '([^']+)'", str(error))

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit.check import nearest
 from expkit.config import GROUPS, ROOT
-from expkit.config_files import check_file, unreadable
+from expkit.config_files import GLOBAL, check_file, unreadable
 from expkit.errors import UserError
 from expkit.hydra_node import check_hydra, check_search_path
 
@@ -248,11 +248,13 @@ def refuse_choices(overrides: Sequence[Override], repo: IConfigRepository) -> No
         if not repo.group_exists(group):
             continue
         sign = "+" if override.is_add() else ""
-        if isinstance(choice, list) and group in ("experiment", "sweeps"):
-            first = choice[0] if choice else "NAME"
+        if choice is None and not override.is_delete():
+            raise UserError(f"{override.input_line} makes no choice: write {sign}{group}=NAME, or leave it out")
+        if isinstance(choice, list) and group in (*GROUPS, *GLOBAL):
+            first, all_of_them = choice[0] if choice else "NAME", ",".join(map(str, choice))
             raise UserError(
-                f"{override.input_line}: a run has one of {group}; write {sign}{group}={first}, and in a file of yours "
-                "name the others under defaults"
+                f"{override.input_line}: a run has one of {group}; write {sign}{group}={first}"
+                + (f", or for a run of each  -m {sign}{group}={all_of_them}" if group != "sweeps" else "")
             )
         for one in choice if isinstance(choice, list) else [choice]:
             if isinstance(one, str) and one.endswith((".yaml", ".yml")):

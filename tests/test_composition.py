@@ -170,6 +170,7 @@ def test_in_the_jobs_of_a_sweep_too():
         ("transfer.phases.al.lr=1", r"transfer\.phases\.al is no key of transfer\.phases; did you mean 'all'\?"),
         ("~transfer.phases.al", r"transfer\.phases\.al is no key of .*did you mean 'all'.*\+transfer\.phases\.al="),
         ("data.root=${HOME}/x", r"data\.root refers to HOME, which is no key of the config; .*\$\{oc\.env:HOME\}"),
+        ("+optim=sgd", r"optim has a choice, which is replaced without a plus sign: optim=sgd$"),
         ("hydra.run.dir=null", r"hydra\.run\.dir=null does not do: field 'hydra\.run\.dir' is not Optional"),
         ("trainer.treads=1", r"trainer\.treads is no key of trainer; did you mean 'threads'\?"),
         ("epoch=1", r"epoch is no key of the config; did you mean 'epochs'\?"),
@@ -215,6 +216,9 @@ def test_all_folders_of_configs_count(tmp_path):
     ("override", "message"),
     [
         ("+experiment=[digits,pets]", r"has one of experiment; write \+experiment=digits"),
+        ("optim=[sgd,adam]", r"has one of optim; write optim=sgd, or for a run of each  -m optim=sgd,adam$"),
+        ("optim=null", r"^optim=null makes no choice: write optim=NAME"),
+        ("+experiment=null", r"^\+experiment=null makes no choice"),
         ("+experiment=digits.yaml", r"leave the suffix out; write \+experiment=digits"),
         ("optim=adam.yml", r"leave the suffix out; write optim=adam"),
         ("+sweeps=[transfer,optimizers]", r"write \+sweeps=transfer"),
