@@ -61,7 +61,7 @@ def is_native(device: torch.device) -> bool:
 
 @torch.inference_mode()
 def wrong_in_bf16(model: nn.Module, device: torch.device, image_size: int) -> list[str]:
-    """Which strided convolutions oneDNN (torch 2.14) computes wrongly in bfloat16 on the CPU, with what to do, a line each.
+    """Which strided convolutions oneDNN (torch 2.14) computes wrongly in bfloat16 on the CPU, and what to do, in lines.
 
     Found by one blank image, which also shows whether the model takes the size at all: raises UserError where it does
     not.
