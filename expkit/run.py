@@ -46,6 +46,14 @@ class Run:
         """The precision of the run: bf16 where the body or a head on its features computes in it, else fp32."""
         return "bf16" if "bf16" in (self.feed.precision, self.trainer.precision) else "fp32"
 
+    @property
+    def features(self) -> dict[str, str] | None:
+        """Where all phases read precomputed features: the precision of the body that gave them, and of their head."""
+        if self.feed.precision is None:
+            return None
+        half = self.trainer.autocast is not None and self.trainer.autocast_features
+        return {"body": self.feed.precision, "head": "bf16" if half else "fp32"}
+
     def describe(self) -> str:
         """One line for the log: what trains on how much."""
         trainer, names = self.trainer, ", then ".join(phase.name for phase in self.recipe.phases)

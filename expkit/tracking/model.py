@@ -77,6 +77,7 @@ def what_serves(folder: RunFolder) -> dict[str, Any]:
         "image_size": config.image_size,
         "reading": result.get("reading", {}),
         "precision": result.get("precision", "fp32"),
+        "features": result.get("features"),
         "classes": result["classes"],
     }
 

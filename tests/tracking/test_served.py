@@ -15,9 +15,10 @@ from expkit.augment import none, side_on
 from expkit.data.files import ImageFiles
 from expkit.data.packed import Packed
 from expkit.evaluate import evaluate
+from expkit.features import FeatureCache, Frozen
 from expkit.loading import make_loader
 from expkit.run import build
-from expkit.run_folder import RunFolder, write_json
+from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.tracking.model import what_serves
 from expkit.tracking.own_code import own_code
 
@@ -85,6 +86,34 @@ def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini
     np.testing.assert_allclose(answers["confidence"], validated.confidences, rtol=1e-4)
     reduced = [Image.open(pets_mini / "images" / files.name(index)).size for index in range(PHOTOS)]
     assert size == 224 or any(min(extent) >= 2 * size for extent in reduced), "or nothing was decoded smaller"
+
+
+@pytest.mark.parametrize(("body", "head"), [("bf16", "fp32"), ("bf16", "bf16"), ("fp32", "fp32")])
+def test_what_was_validated_on_precomputed_features_is_served_so(tmp_path, pets_mini, body, head):
+    files = photos(pets_mini / "images")
+    folder = finished(
+        tmp_path / "run",
+        "bf16",
+        model={"_target_": "expkit.model.timm", "name": "test_resnet", "weights": None},
+        augment={"_target_": "expkit.augment.none"},
+        image_size=64,
+    )
+    write_json(folder.result, read_json(folder.result) | {"features": {"body": body, "head": head}})
+    served = what_serves(folder)
+    torch.manual_seed(0)
+    model = build(served["model"], 3).eval()
+    autocast = torch.bfloat16 if body == "bf16" else None
+    frozen = Frozen(
+        {"model": served["model"], "image_size": 64, "seed": 0}, lambda: (model, torch.device("cpu"), autocast)
+    )
+    features = FeatureCache(tmp_path / "cache").features(frozen, files, none(64), num_workers=0)
+    rows = features.take(torch.arange(PHOTOS))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=head == "bf16"):
+        validated = model(rows).float().softmax(dim=1).max(dim=1)
+    requests = [(pets_mini / "images" / files.name(index)).read_bytes() for index in range(PHOTOS)]
+    answers = loaded(tmp_path, served, model).classify(requests)
+    assert answers["class"].tolist() == [served["classes"][index] for index in validated.indices]
+    np.testing.assert_allclose(answers["confidence"], validated.values, rtol=1e-6)
 
 
 def test_a_photo_is_decoded_as_large_as_the_strongest_zoom_needs(tmp_path):
