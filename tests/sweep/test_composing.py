@@ -4,6 +4,7 @@ import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from expkit.errors import UserError
 from expkit.sweep.composing import Composer
 
 
@@ -58,9 +59,9 @@ def test_the_values_of_one_trial_say_nothing_of_the_next(prepared):
 
 
 @pytest.mark.parametrize("override", ["transfer.phases.hea.lr=1", "optim=adm", "optimm=adam"])
-def test_what_hydra_refuses_is_refused(prepared, override):
+def test_what_a_job_refuses_is_refused(prepared, override):
     sweep, _ = prepared("hydra/sweeper=expkit", "optim.wd=interval(0, 1)")
-    with pytest.raises(HydraException) as expected:
+    with pytest.raises((HydraException, UserError)) as expected:
         hydras(sweep, [override])
     with pytest.raises(type(expected.value)) as found:
         Composer(sweep.context, sweep.config).compose([override])

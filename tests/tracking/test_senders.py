@@ -62,6 +62,8 @@ def test_one_sender_follows_overlapping_runs_and_those_after_them(tmp_path, uri,
         "model._target_": "expkit.model.resnet18",
         "optim._target_": "expkit.optim.adam",
         "optim.lr": "0.003",
+        "augment._target_": "expkit.augment.none",
+        "image_size": "64",
     }
     assert runs["first"].info.run_id == first.run_id()
     assert runs["first"].info.run_name == "lr=0.003"
