@@ -99,7 +99,7 @@ def bare(name: str, root: Path, images: int | None = None, threads: int | None =
     import torch
 
     from expkit import augment
-    from expkit.loading import compute_alone, cores
+    from expkit.feed.loading import compute_alone, cores
 
     net = network(name).eval().to(memory_format=torch.channels_last)
     autocast, show, files = precision(net), augment.none(SIZE).valid, photos(root, images)
@@ -194,8 +194,8 @@ def composed(root: Path, *overrides: str) -> Any:
     """The config of the recipe on photos, with further overrides."""
     from hydra import compose, initialize_config_dir
 
-    from expkit.composed import plain
-    from expkit.config import ROOT
+    from expkit.config.composed import plain
+    from expkit.config.schema import ROOT
 
     choices = ["+experiment=pets", f"data.root={root}", "model=efficientnet_lite0", "transfer=frozen_precompute"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):

@@ -46,7 +46,7 @@ def make_tree(root: Path, images: int) -> None:
 def expkit(root: Path, images: int) -> float:
     """Seconds of `Trainer.fit` on the files."""
     from expkit import augment, data
-    from expkit.loading import make_loader
+    from expkit.feed.loading import make_loader
 
     source, transforms = data.folders(root=str(root)), augment.side_on(SIZE)
     train, valid = (
@@ -60,7 +60,7 @@ def expkit_from_memory(root: Path, images: int) -> float:
     """Seconds of `Trainer.fit` on pixels in memory."""
     import torch
 
-    from expkit.loading import TensorLoader
+    from expkit.feed.loading import TensorLoader
 
     pixels, labels = torch.randint(0, 256, (images, SIZE, SIZE, 3), dtype=torch.uint8), torch.arange(images) % CLASSES
     train = TensorLoader(pixels, labels, batch_size=BATCH, seed=0, train=True)

@@ -29,10 +29,10 @@ def walk(root: str) -> int:
 
 def listing(root: str) -> int:
     """Names and labels of all images."""
-    from expkit.data.class_folders import class_folders
     from expkit.data.folder_tree import by_folder
-    from expkit.data.layout import find_splits
     from expkit.data.split import Split
+    from expkit.data.trees.class_folders import class_folders
+    from expkit.data.trees.layout import find_splits
 
     places = class_folders(root, find_splits(root), depth=1)[Split.TRAIN]
     return len(by_folder(root, Split.TRAIN, places, None).codes)

@@ -34,9 +34,9 @@ def expkit(epochs: int) -> float:
     from torch import nn
 
     from expkit import optim, sched, trainer
-    from expkit.loading import TensorLoader
+    from expkit.feed.loading import TensorLoader
     from expkit.model.classifier import LayerGroup
-    from expkit.recorder import Recorder
+    from expkit.record.recorder import Recorder
     from expkit.run_folder import RunFolder
     from expkit.transfer import Phase
 

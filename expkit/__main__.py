@@ -19,21 +19,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit import interrupt, trust
 from expkit.causes import is_full
-from expkit.command_line import run_hydra
-from expkit.composed import experiment, explain, plain, written
-from expkit.composition import expanded
-from expkit.config import ROOT
-from expkit.config_files import load_yaml
-from expkit.edited import heed_edits
+from expkit.command_line.guard import clear, refused_early
+from expkit.command_line.hydra_line import run_hydra
+from expkit.config.composed import experiment, explain, plain, written
+from expkit.config.composition import expanded
+from expkit.config.edited import heed_edits
+from expkit.config.files import load_yaml
+from expkit.config.schema import ROOT
 from expkit.errors import UserError
-from expkit.grid_again import is_sent, job_again
-from expkit.guard import clear, refused_early
+from expkit.grid.again import is_sent, job_again
+from expkit.grid.tracked import place_in_grid
 from expkit.project import project_of
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
 from expkit.secrets import typed_overrides
 from expkit.tracking import send_rest
-from expkit.tracking.grid import place_in_grid
 from expkit.urls import hide
 
 REFUSED_FILES = {"expkit.log", ".lock", ".create.lock", ".tracking.lock", "end.json", "tracking.json", "tracking.log"}

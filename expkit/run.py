@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import transfer, trust
 from expkit.check import check_arguments, check_given
-from expkit.config import GROUPS, HANDED, Config, Node, check_node, takes
+from expkit.config.schema import GROUPS, HANDED, Config, Node, check_node, takes
 from expkit.errors import DataError, UserError, at_fault
 from expkit.randomness import seed_of
 from expkit.sched import Schedules, WrongEpochs, sgdr_epochs
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from expkit.augment import Transforms
     from expkit.data.items import Data
     from expkit.features import Frozen
-    from expkit.feed import Feed, Kept
+    from expkit.feed.phases import Feed, Kept
     from expkit.model.classifier import Classifier
     from expkit.trainer.loop import Trainer
 
@@ -283,7 +283,7 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     """
     recipe = plan(config)
 
-    from expkit.feed import Feed, Kept
+    from expkit.feed.phases import Feed, Kept
 
     make_model = kept.model if kept else seeded  # of one that is kept, a run has a copy
     kept = kept or Kept()

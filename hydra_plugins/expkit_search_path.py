@@ -5,7 +5,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from expkit.config import ROOT
+from expkit.config.schema import ROOT
 
 
 class SweepsSource(FileConfigSource):

@@ -2,7 +2,7 @@
 
 from hydra.core.config_store import ConfigStore
 
-from expkit.sweep.settings import sweeper_node
+from expkit.sweep.space.settings import sweeper_node
 from expkit.sweep.sweeper import StudySweeper
 
 

@@ -11,8 +11,8 @@ import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
 from PIL import Image
 
-from expkit.command_line import compose
-from expkit.config import Config, check_config
+from expkit.command_line.hydra_line import compose
+from expkit.config.schema import Config, check_config
 
 ROOT = Path(__file__).parents[1]
 PETS = ROOT.parent / "shared" / "data" / "pets_mini"

@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from expkit.checkpoint import Checkpoints, load_checkpoint
 from expkit.errors import UserError
-from expkit.lr_finder import Curve
-from expkit.lr_record import append_metrics
+from expkit.lr_finder.record import append_metrics
+from expkit.lr_finder.suggestions import Curve
 from expkit.model.weights import read_weights, save_weights
-from expkit.plots import draw_losses, read_traces
-from expkit.recorder import Recorder, read_metrics
+from expkit.record.checkpoint import Checkpoints, load_checkpoint
+from expkit.record.plots import draw_losses, read_traces
+from expkit.record.recorder import Recorder, read_metrics
 from expkit.run_folder import RunFolder, append, write_json, write_whole
 from expkit.task.training import train
 from tests.conftest import SMALL_MODEL
-from tests.test_trainer import PHASES, fit, small_trainer
+from tests.trainer.test_loop import PHASES, fit, small_trainer
 
 SHORT = ("image_size=32", "batch_size=16", "num_workers=0", "tracking=none")
 

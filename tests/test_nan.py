@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from expkit.checkpoint import best_epoch
+from expkit.record.checkpoint import best_epoch
 from expkit.run_folder import RunFolder
 from expkit.task.training import train
 from expkit.trainer.loop import Trainer

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from expkit.augment import none
-from expkit.config import check_config
+from expkit.config.schema import check_config
 from expkit.errors import UserError
 from expkit.model.classifier import Classifier, LayerGroup
 from expkit.optim import sgd

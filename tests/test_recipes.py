@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from expkit.errors import UserError
-from expkit.feed import Kept
+from expkit.feed.phases import Kept
 from expkit.model.head_only import HeadOnly
 from expkit.run import assemble, schedules_of
 from expkit.run_folder import RunFolder
 from expkit.task.training import fit_phases, train
 from expkit.trainer.loop import Observer, Stopped
 from tests.conftest import SMALL_MODEL
-from tests.test_trainer import StopAt, equal, weights
+from tests.trainer.test_loop import StopAt, equal, weights
 
 # Size 16 computes in float32, where a batch of features and one of images give the same numbers but for rounding.
 SMALL = ("+experiment=digits", "data.classes=[0, 1, 2]", "image_size=16", "batch_size=32", "tracking=none")

@@ -4,12 +4,12 @@ import sys
 import pytest
 import torch
 
-from expkit.checkpoint import Best, best_epoch, load_checkpoint
 from expkit.errors import UserError
 from expkit.model.weights import save_weights
-from expkit.recorder import Recorder
+from expkit.record.checkpoint import Best, best_epoch, load_checkpoint
+from expkit.record.recorder import Recorder
 from expkit.run_folder import RunFolder, read_json, write_json, write_whole
-from tests.test_trainer import small_trainer
+from tests.trainer.test_loop import small_trainer
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):

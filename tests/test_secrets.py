@@ -1,7 +1,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from expkit.command_line import run_hydra
+from expkit.command_line.hydra_line import run_hydra
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
 from expkit.secrets import as_written, hide_in_files, resolved

@@ -19,7 +19,7 @@ from expkit.task.searching import lr_find
 from expkit.task.training import train
 from expkit.trainer.loop import Trainer
 from tests.conftest import SMALL_MODEL
-from tests.test_trainer import equal
+from tests.trainer.test_loop import equal
 
 CONFIG = (
     *("+experiment=digits", "data.classes=[0, 1, 2]", "data.valid_pct=0.3", "image_size=16", "batch_size=64"),
@@ -104,14 +104,14 @@ def test_precomputing_and_a_search_end_at_once(config_of, tmp_path, monkeypatch,
     assert handlers == {signal.default_int_handler, signal.SIG_DFL}
 
 
-@pytest.mark.parametrize("place", ["expkit.result.draw_confusion", "expkit.result.export_weights"])
+@pytest.mark.parametrize("place", ["expkit.record.result.draw_confusion", "expkit.record.result.export_weights"])
 def test_a_signal_while_the_result_is_written_is_heeded(config_of, tmp_path, monkeypatch, place):
-    import expkit.result
+    import expkit.record.result
 
     config = config_of(*CONFIG, "transfer=scratch", "epochs=1", "optim.lr=0.01")
     folder = new_folder(tmp_path / "run")
     with monkeypatch.context() as patch:
-        signal_at(patch, expkit.result, place.rpartition(".")[2], 1)
+        signal_at(patch, expkit.record.result, place.rpartition(".")[2], 1)
         with pytest.raises(interrupt.Interrupted):
             train(config, folder)
     assert not folder.result.exists()

@@ -15,10 +15,10 @@ from expkit.check import Fraction, NotNegativeInt, Positive, checked
 from expkit.data.array_labels import check_labels, class_list, encode
 from expkit.data.array_source import IMAGE_NAMES, LABEL_NAMES, load_source, pick
 from expkit.data.files import fingerprint, warn_of_lacking
+from expkit.data.images.pixels import Layout, blocks, to_uint8
+from expkit.data.images.reading import Reading
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.label_doubts import warn_of_labels
-from expkit.data.pixels import Layout, blocks, to_uint8
-from expkit.data.reading import Reading
 from expkit.data.split import Split, cut_note, cut_valid
 
 

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from expkit.check import Fraction, NotNegativeInt, Positive, checked
 from expkit.data.files import FileList, OnBadImage, checked_data
+from expkit.data.images.reading import Alpha, Reading
 from expkit.data.items import Data
 from expkit.data.label_doubts import doubt_of_flags, flag_columns, warn_of_labels
 from expkit.data.listing import check_folder
 from expkit.data.packed import Packed
-from expkit.data.reading import Alpha, Reading
 from expkit.data.split import Split, compact, split_of_cell
-from expkit.data.table_file import setting
-from expkit.data.table_guess import USUAL
-from expkit.data.table_paths import Places, check_places
-from expkit.data.table_reader import Table, read_table
-from expkit.data.table_rows import check_rows, number_labels, rows_of
+from expkit.data.tables.file import setting
+from expkit.data.tables.guess import USUAL
+from expkit.data.tables.paths import Places, check_places
+from expkit.data.tables.reader import Table, read_table
+from expkit.data.tables.rows import check_rows, number_labels, rows_of
 
 log = logging.getLogger("expkit.data")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from expkit.data.layout import root_key
+from expkit.data.trees.layout import root_key
 from expkit.errors import DataError
 
 SECONDS = 30.0

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from expkit.data.decode import read_image
-from expkit.data.file_facts import FileFacts, facts_of
+from expkit.data.images.decode import read_image
+from expkit.data.images.file_facts import FileFacts, facts_of
+from expkit.data.images.looks import look_at
+from expkit.data.images.reading import DEFAULT, Reading
 from expkit.data.items import Data
 from expkit.data.links import note_of_links
-from expkit.data.looks import look_at
 from expkit.data.packed import Packed, below, shown
-from expkit.data.reading import DEFAULT, Reading
 from expkit.data.split import Split, cut_note, cut_valid
 from expkit.errors import UserError, first_ten
 

@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expkit.check import Count, Fraction, NotNegativeInt, Positive, checked, nearest
-from expkit.data.class_folders import ClassFolders, class_folders, class_of, without_empty
-from expkit.data.doubts import check_classes
-from expkit.data.file_names import LabelPattern
 from expkit.data.files import FileList, OnBadImage, checked_data
-from expkit.data.hints import hints_of_empty, hints_of_flat
+from expkit.data.images.reading import Alpha, Reading
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.label_doubts import warn_of_labels
-from expkit.data.layout import find_splits, hint_of_classes
-from expkit.data.left_out import Listed, notes_of_left_out
 from expkit.data.links import Links
 from expkit.data.listing import Found, check_folder, scan
 from expkit.data.packed import Packed, shown
-from expkit.data.reading import Alpha, Reading
 from expkit.data.split import Split
+from expkit.data.trees.class_folders import ClassFolders, class_folders, class_of, without_empty
+from expkit.data.trees.doubts import check_classes
+from expkit.data.trees.file_names import LabelPattern
+from expkit.data.trees.hints import hints_of_empty, hints_of_flat
+from expkit.data.trees.layout import find_splits, hint_of_classes
+from expkit.data.trees.left_out import Listed, notes_of_left_out
 from expkit.errors import DataError, UserError, first_ten
 
 log = logging.getLogger("expkit.data")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from expkit.data.reading import DEFAULT, Reading
+from expkit.data.images.reading import DEFAULT, Reading
 
 UNLABELLED = -1
 

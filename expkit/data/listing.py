@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
-from expkit.data.formats import READ, spellings
+from expkit.data.images.formats import READ, spellings
 from expkit.data.links import Links
 from expkit.data.packed import NUL
 from expkit.errors import UserError

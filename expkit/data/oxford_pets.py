@@ -8,12 +8,12 @@ import numpy as np
 
 from expkit.check import Fraction, NotNegativeInt, checked
 from expkit.data.fetch import Archive, FetchError, check_near, fetch
-from expkit.data.file_names import PET_BREED, PET_SPECIES, LabelPattern
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import Data
 from expkit.data.listing import Found, scan
 from expkit.data.packed import Packed
 from expkit.data.split import Split
+from expkit.data.trees.file_names import PET_BREED, PET_SPECIES, LabelPattern
 from expkit.errors import UserError, first_ten
 
 BELOW = "oxford-iiit-pet"

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from expkit.augment import Transforms
-from expkit.data.decode import RULE
-from expkit.data.file_memory import cache_folder
+from expkit.data.images.decode import RULE
+from expkit.data.images.file_memory import cache_folder
 from expkit.data.items import Images
 from expkit.features.contents import contents_of
 from expkit.features.entries import Entries, Entry

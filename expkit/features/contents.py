@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expkit.data.arrays import ArrayImages
-from expkit.data.file_facts import facts_of
 from expkit.data.files import ImageFiles
+from expkit.data.images.file_facts import facts_of
 from expkit.data.items import Images
 from expkit.errors import UserError
-from expkit.loading import cores
+from expkit.feed.loading import cores
 
 HASH = 16
 """Bytes of a hash."""

@@ -21,7 +21,7 @@ from expkit.data.items import Images
 from expkit.errors import DataError
 from expkit.features.contents import Contents
 from expkit.features.folding import fold
-from expkit.loading import ImageLoader, Transformed, as_channels, auto_workers, compute_alone, cores
+from expkit.feed.loading import ImageLoader, Transformed, as_channels, auto_workers, compute_alone, cores
 from expkit.model.classifier import Classifier
 from expkit.model.layout import to_channels_last
 

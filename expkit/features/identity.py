@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from expkit.data.file_facts import hash_of
+from expkit.data.images.file_facts import hash_of
 from expkit.features.source import source_of
 from expkit.model.weights_file import weights_file
 from expkit.trust import resolve

@@ -1,4 +1,4 @@
-"""Batches of features, under the interface of the loaders in `expkit.loading`."""
+"""Batches of features, under the interface of the loaders in `expkit.feed.loading`."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from expkit.features.rows import Features
-from expkit.loading import Batch, batches_of, order
+from expkit.feed.loading import Batch, batches_of, order
 
 MEASURED = 1024
 """Rows that a model measures at once, where it need not remember them: small batches would take longer to begin."""

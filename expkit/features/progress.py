@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from expkit.progress import duration
+from expkit.record.progress import duration
 
 log = logging.getLogger("expkit.features")
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from expkit.causes import chain_of, is_full
 from expkit.errors import Unavailable
-from expkit.sweep.grammar import first_line
+from expkit.sweep.space.grammar import first_line
 
 log = logging.getLogger("expkit.sweep")
 R = TypeVar("R")

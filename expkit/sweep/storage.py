@@ -20,8 +20,8 @@ from sqlalchemy.pool import NullPool
 from expkit.causes import Cause, cause_of, chain_of, is_database
 from expkit.errors import Unavailable, UserError
 from expkit.randomness import seed_of
-from expkit.sweep.grammar import first_line
 from expkit.sweep.patience import Patience, PatientStorage, reason_of
+from expkit.sweep.space.grammar import first_line
 
 LOCKED = 60
 """Seconds that a write waits for those of others before it fails."""

@@ -17,9 +17,9 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from expkit.errors import Unavailable, UserError, first_ten
-from expkit.sweep.samplers import axis
-from expkit.sweep.settings import Settings
-from expkit.sweep.space import Around, Choice, Numbers, Search
+from expkit.sweep.space.samplers import axis
+from expkit.sweep.space.settings import Settings
+from expkit.sweep.space.spaces import Around, Choice, Numbers, Search
 from expkit.sweep.storage import Store
 
 DEATHS = 3

@@ -17,19 +17,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from expkit import interrupt
 from expkit.command import override
-from expkit.composed import experiment, written
-from expkit.config import Config
+from expkit.config.composed import experiment, written
+from expkit.config.schema import Config
 from expkit.errors import UserError, first_ten
 from expkit.run import build, epochs_of
 from expkit.run_folder import RUN_FILES, refuse_others, write_whole
 from expkit.secrets import typed_overrides
-from expkit.sweep.composing import Composer
-from expkit.sweep.grammar import read_search
-from expkit.sweep.jobs import Sweep, hide_password
-from expkit.sweep.launching import launch
-from expkit.sweep.legality import DIRECTIONS, check_sweep, searches
-from expkit.sweep.settings import read_settings
-from expkit.sweep.worker import Ended, Stop, Worker
+from expkit.sweep.space.composing import Composer
+from expkit.sweep.space.grammar import read_search
+from expkit.sweep.space.jobs import Sweep, hide_password
+from expkit.sweep.space.legality import DIRECTIONS, check_sweep, searches
+from expkit.sweep.space.settings import read_settings
+from expkit.sweep.work.launching import launch
+from expkit.sweep.work.worker import Ended, Stop, Worker
 from expkit.tracking import Tracker, make_parent
 from expkit.urls import absolute, hide, sqlite_url
 
@@ -71,7 +71,7 @@ def prepare(context: HydraContext, config: DictConfig, arguments: list[str]) -> 
     search = read_search(settings.params, arguments, context.config_loader)
     base, added = check_sweep(context, config, settings, search)
 
-    from expkit.sweep.samplers import make_pruner, make_sampler
+    from expkit.sweep.space.samplers import make_pruner, make_sampler
 
     make_sampler(settings, search)
     make_pruner(settings, epochs_of(base))
@@ -106,7 +106,7 @@ def run_sweep(sweep: Sweep, base: Config) -> None:
 
 def search_in(store: "Store", sweep: Sweep, base: Config) -> None:
     """Open the study, have workers search, and write what came of it."""
-    from expkit.sweep.line import SweepLine
+    from expkit.sweep.show.line import SweepLine
     from expkit.sweep.study import open_study, unbind
 
     settings = sweep.settings
@@ -128,7 +128,7 @@ def search_in(store: "Store", sweep: Sweep, base: Config) -> None:
             unbind(store, study)
             raise
 
-        from expkit.sweep.report import write_report  # imports torch, for which the study need not wait to begin
+        from expkit.sweep.show.report import write_report  # imports torch, for which the study need not wait to begin
 
         write_report(sweep, base, study, tracker.hint())
         check_results(study)

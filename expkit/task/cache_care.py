@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING
 
 from expkit.check import NotNegative, checked
-from expkit.config import Config
+from expkit.config.schema import Config
 from expkit.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None =
     """
     from rich.console import Console
 
-    from expkit.data.file_memory import cache_folder
+    from expkit.data.images.file_memory import cache_folder
     from expkit.features.entries import Entries
     from expkit.features.listing import items
     from expkit.features.room import in_words

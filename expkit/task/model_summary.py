@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from expkit.check import checked
-from expkit.config import Config
+from expkit.config.schema import Config
 from expkit.run import build, plan, with_rate, without_weights
 from expkit.run_folder import RunFolder
 from expkit.task.training import warning_on_screen

@@ -1,7 +1,7 @@
 """`task=plot_schedule`: the schedules of an experiment, without data or training."""
 
 from expkit.check import checked
-from expkit.config import Config
+from expkit.config.schema import Config
 from expkit.run import build, plan, schedules_of, with_rate, without_weights
 from expkit.run_folder import RunFolder
 
@@ -18,7 +18,7 @@ def plot_schedule(config: Config, folder: RunFolder) -> None:
     """
     import numpy as np
 
-    from expkit.plots import draw_schedule
+    from expkit.record.plots import draw_schedule
     from expkit.trainer.hypers import Hypers
 
     # Weights and the number of classes change nothing in a schedule, and the data may not be here.

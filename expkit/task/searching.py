@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from expkit import interrupt
 from expkit.check import checked, nearest
 from expkit.command import command, shown
-from expkit.config import Config
+from expkit.config.schema import Config
 from expkit.errors import UserError
-from expkit.lr_finder import check_lr_find
+from expkit.lr_finder.suggestions import check_lr_find
 from expkit.run import assemble, plan
 from expkit.run_folder import RunFolder, read_json
 from expkit.task.training import logging_to, tracking
 
 if TYPE_CHECKING:
-    from expkit.feed import Kept
+    from expkit.feed.phases import Kept
     from expkit.transfer import Phase, Recipe
 
 log = logging.getLogger("expkit")
@@ -74,7 +74,7 @@ def search_phase(
     with stop.heeded():
         run = assemble(config, kept)
 
-    from expkit.lr_search import find_lr
+    from expkit.lr_finder.search import find_lr
 
     trainer = run.trainer
     trainer.stop = stop

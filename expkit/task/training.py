@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from expkit import interrupt
 from expkit.check import checked
 from expkit.command import command, shown
-from expkit.config import Config
+from expkit.command_line.guard import refused_early
+from expkit.config.schema import Config
 from expkit.errors import UserError
-from expkit.guard import refused_early
-from expkit.idle import warn_of_idle
 from expkit.log_file import LogFile
-from expkit.lr_finder import check_lr_find
+from expkit.lr_finder.suggestions import check_lr_find
 from expkit.run import Run, assemble, build, schedules_of
 from expkit.run_folder import RunFolder, read_json
 from expkit.secrets import HidingFormatter
+from expkit.task.idle import warn_of_idle
 from expkit.tracking import Tracker
 from expkit.tracking.nested import WITHDRAWN, parent_of
 
@@ -54,10 +54,10 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
             tracker.look()
             warn_of_idle(config, run.recipe, run.data)
 
-        from expkit.checkpoint import Best, Checkpoints, load_checkpoint
-        from expkit.progress import ProgressBar
-        from expkit.recorder import Recorder
-        from expkit.result import average_views, write_result
+        from expkit.record.checkpoint import Best, Checkpoints, load_checkpoint
+        from expkit.record.progress import ProgressBar
+        from expkit.record.recorder import Recorder
+        from expkit.record.result import average_views, write_result
 
         trainer = run.trainer
         trainer.stop = stop
@@ -112,7 +112,7 @@ def train_phases(run: Run, folder: RunFolder) -> None:
     A step in hand is finished; precomputing, a search, a validation and the wait for a batch end at once, since a
     resume does them again.
     """
-    from expkit.sending import explaining
+    from expkit.feed.sending import explaining
 
     trainer = run.trainer
     try:
@@ -155,7 +155,7 @@ def in_grid(folder: RunFolder) -> bool:
 
 def search(run: Run, phase: str, train: "Loader", folder: RunFolder, rates: Sequence[float]) -> float:
     """Ask the LR finder for the head's rate, in a phase and as the run stands; `rates` are those of the groups to 1."""
-    from expkit.lr_search import find_lr
+    from expkit.lr_finder.search import find_lr
 
     settings = check_lr_find(run.config.lr_find)
     lr = find_lr(run.trainer, train, rates, settings, folder)
@@ -168,7 +168,7 @@ def report(folder: RunFolder, hint: str | None) -> None:
     """Print what the run came to, and how to look at it."""
     from rich.console import Console
 
-    from expkit.progress import duration, figure, result_table
+    from expkit.record.progress import duration, figure, result_table
 
     console = Console()
     result = read_json(folder.result, "metrics", "best_epoch", "objective", "seconds", "images_per_second")

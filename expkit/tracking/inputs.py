@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from expkit.data.decode import decode, orientation_of, reason_of
-from expkit.data.reading import Reading, from_numbers, to_rgb, turned
+from expkit.data.images.decode import decode, orientation_of, reason_of
+from expkit.data.images.reading import Reading, from_numbers, to_rgb, turned
 from expkit.errors import DataError
 
 COLUMN = "image"

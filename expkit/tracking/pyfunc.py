@@ -16,8 +16,8 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from expkit.config import Node
-from expkit.data.reading import Reading
+from expkit.config.schema import Node
+from expkit.data.images.reading import Reading
 from expkit.errors import UserError
 from expkit.run import build
 from expkit.tracking.inputs import images_of, read_input

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from expkit.evaluate import Evaluation, evaluate, evaluate_views
+from expkit.feed.loading import Batch
 from expkit.interrupt import Stopped, StopRequest
-from expkit.loading import Batch
 from expkit.optim.optimizer import Optimizer
 from expkit.randomness import seed_of
 from expkit.sched import Schedules
+from expkit.trainer.evaluate import Evaluation, evaluate, evaluate_views
 from expkit.trainer.hypers import Hypers
 from expkit.transfer import Phase
 

@@ -131,7 +131,7 @@ def test_objects_and_nameless_functions_are_told_apart_by_what_they_give():
 def test_how_images_are_read_matters():
     from types import SimpleNamespace
 
-    from expkit.data.reading import Reading
+    from expkit.data.images.reading import Reading
     from expkit.features.cache import view_identity
 
     def read(reading=None, transforms=None, view=None):

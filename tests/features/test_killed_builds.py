@@ -12,7 +12,7 @@ from expkit.features import FeatureCache
 from tests.features.tiny import SIZE, Builds, Slow, direct, entries_in, files_in, frozen_of, photos, rows_of
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.features.tiny", "expkit.transforms"])  # imported once, not by each process
+CONTEXT.set_forkserver_preload(["tests.features.tiny", "expkit.augment.transforms"])
 PHOTOS = 150
 ONE_BUILD = PHOTOS * 0.002 / 2
 """Seconds that reading takes two threads."""

@@ -7,7 +7,7 @@ import torch
 from expkit.features import FeatureLoader, Features
 from expkit.features.entries import Entries
 from expkit.features.rows import ROWS, RowWriter
-from expkit.loading import TensorLoader
+from expkit.feed.loading import TensorLoader
 
 
 def features_of(folder, values, precision="fp32", key="a"):

@@ -5,7 +5,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from expkit.features.folding import fold
-from expkit.loading import TensorLoader
+from expkit.feed.loading import TensorLoader
 from expkit.model.classifier import Classifier, LayerGroup
 from expkit.model.head import Pool
 from expkit.model.weights import save_weights

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from expkit import optim
-from expkit.loading import TensorLoader
-from expkit.lr_search import search_lr
+from expkit.feed.loading import TensorLoader
+from expkit.lr_finder.search import search_lr
 from expkit.model.classifier import LayerGroup
 from expkit.optim.by_name import UNFIT, is_optimizer
 from expkit.sched import one_cycle
@@ -15,7 +15,7 @@ from expkit.trainer.loop import Stopped, Trainer
 from expkit.transfer import Phase
 from tests.optim.test_optimizer import BUILDS
 from tests.optim.test_state import through_a_file
-from tests.test_trainer import StopAt, equal, weights
+from tests.trainer.test_loop import StopAt, equal, weights
 
 STOCK = sorted(name for name, kind in vars(torch.optim).items() if is_optimizer(kind) and name not in (*UNFIT, "Muon"))
 ALL = {name: build for name, build in BUILDS.items() if name != "torch"} | {

@@ -11,10 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from optuna.trial import FrozenTrial
 
-from expkit.command_line import open_hydra
-from expkit.config import Config
+from expkit.command_line.hydra_line import open_hydra
+from expkit.config.schema import Config
 from expkit.sweep.sweeper import prepare, run_sweep
-from expkit.sweep.trial import Sweep
+from expkit.sweep.work.trial import Sweep
 
 TINY = (
     "+experiment=digits",

@@ -5,7 +5,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from expkit.errors import UserError
-from expkit.sweep.composing import Composer
+from expkit.sweep.space.composing import Composer
 
 
 def hydras(sweep, overrides):

@@ -16,12 +16,12 @@ from optuna.trial import TrialState
 from expkit.causes import OWN, Cause
 from expkit.errors import Unavailable, UserError
 from expkit.interrupt import StopRequest
-from expkit.sweep.line import SweepLine
-from expkit.sweep.pulling import is_own
+from expkit.sweep.show.line import SweepLine
 from expkit.sweep.storage import Store
 from expkit.sweep.study import BEFORE, STOPPED, WORKER, best_so_far, count, recover, refuse_killers
-from expkit.sweep.trial import leads
-from expkit.sweep.worker import Stop
+from expkit.sweep.work.pulling import is_own
+from expkit.sweep.work.trial import leads
+from expkit.sweep.work.worker import Stop
 from tests.conftest import SMALL_MODEL
 from tests.sweep.conftest import trials_of
 

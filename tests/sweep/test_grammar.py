@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expkit.errors import UserError
-from expkit.sweep.grammar import parsed, read_search
-from expkit.sweep.space import Around, Choice, Numbers, Param
+from expkit.sweep.space.grammar import parsed, read_search
+from expkit.sweep.space.spaces import Around, Choice, Numbers, Param
 
 
 def space(text: str):

@@ -97,8 +97,8 @@ LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
             "hydra.sweeper.conditions: os.getcwd is nothing that a config may name",
         ),
         (
-            [LR, "hydra.sweeper.conditions=expkit.sweep.space.text_of"],
-            "hydra.sweeper.conditions: expkit.sweep.space.text_of is nothing that a config may name",
+            [LR, "hydra.sweeper.conditions=expkit.sweep.space.spaces.text_of"],
+            "hydra.sweeper.conditions: expkit.sweep.space.spaces.text_of is nothing that a config may name",
         ),
         (
             [LR, "hydra.sweeper.conditions=expkit.sweep.conditions.by_optimizer"],

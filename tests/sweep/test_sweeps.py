@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from expkit.errors import UserError
-from expkit.sweep.report import best_files, reproduce
+from expkit.sweep.show.report import best_files, reproduce
 from expkit.sweep.study import FAILED, WORKER
-from expkit.sweep.trial import OVERRIDES
+from expkit.sweep.work.trial import OVERRIDES
 from tests.sweep.conftest import TINY, expkit, trials_of
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from expkit.data.reading import DEFAULT, Reading
+from expkit.data.images.reading import DEFAULT, Reading
 from expkit.errors import DataError
 from expkit.tracking.inputs import images_of, read_input
 

@@ -14,13 +14,13 @@ from safetensors.torch import save_file
 from expkit.augment import none, side_on
 from expkit.data.files import ImageFiles
 from expkit.data.packed import Packed
-from expkit.evaluate import evaluate
 from expkit.features import FeatureCache, Frozen
-from expkit.loading import make_loader
+from expkit.feed.loading import make_loader
 from expkit.run import build
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.tracking.model import what_serves
 from expkit.tracking.own_code import own_code
+from expkit.trainer.evaluate import evaluate
 
 PHOTOS = 24
 

@@ -1,0 +1,94 @@
+"""What stands behind `python -m expkit`: Hydra's own command line, with expkit's loader of configs."""
+
+import argparse
+from collections.abc import Sequence
+
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode, TaskFunction
+from omegaconf import DictConfig
+
+from expkit.check import nearest
+from expkit.command import pasted
+from expkit.config.composition import Loader, search_path_of
+from expkit.errors import UserError
+
+
+def run_hydra(task: TaskFunction, arguments: Sequence[str]) -> None:
+    """Do what the arguments ask for; `task` gets the config of each job.
+
+    Raises UserError and Hydra's exceptions for what is wrong with them.
+    """
+    parser, folders = get_args_parser(), config_folders()
+    args, unknown = parser.parse_known_intermixed_args(list(arguments), namespace=folders)
+    if unknown:
+        raise UserError(no_option(unknown[0], [name for name in parser._option_string_actions if name[:2] == "--"]))
+    if args.experimental_rerun is not None:
+        raise UserError("--experimental-rerun reads a pickle, which may hold code; go on with resume=RUN")
+    hydra = open_hydra(args.config_dir or [], args.config_path)
+    name = args.config_name or "config"
+    try:
+        if args.help:
+            hydra.app_help(config_name=name, args_parser=parser, args=args)
+        elif args.hydra_help:
+            hydra.hydra_help(config_name=name, args_parser=parser, args=args)
+        elif args.cfg:
+            hydra.show_cfg(name, args.overrides, args.cfg, args.package, args.resolve)
+        elif args.shell_completion:
+            hydra.shell_completion(config_name=name, overrides=args.overrides)
+        elif args.info:
+            hydra.show_info(args.info, config_name=name, overrides=args.overrides)
+        else:
+            run(hydra, name, task, args)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def no_option(given: str, known: Sequence[str]) -> str:
+    """The message for a flag that there is not, with what was probably meant."""
+    name, sign, _ = given.partition("=")
+    as_key = f"; a key stands without dashes: {pasted(given.lstrip('-'))}" if sign else ""
+    return f"{name} is no flag of the command line; {nearest(name, known)}{as_key}"
+
+
+def config_folders() -> argparse.Namespace:
+    """What arguments are collected in: every `--config-dir`, where argparse would keep the last."""
+
+    class Folders(argparse.Namespace):
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "config_dir" and value is not None:
+                value = [*(getattr(self, name, None) or []), value]
+            super().__setattr__(name, value)
+
+    return Folders()
+
+
+def open_hydra(folders: Sequence[str] = (), main: str | None = None) -> Hydra:
+    """Hydra, with the configs of expkit, or of another folder `main`, and those of a user's `folders`."""
+    version.setbase("1.3")
+    hydra = Hydra(task_name="expkit", config_loader=Loader(search_path_of(folders, main)))
+    GlobalHydra.instance().initialize(hydra)
+    return hydra
+
+
+def run(hydra: Hydra, name: str, task: TaskFunction, args: argparse.Namespace) -> None:
+    """Run one job, or several with `-m` or a config that says so."""
+    overrides: list[str] = args.overrides
+    mode = hydra.get_mode(config_name=name, overrides=overrides)
+    wanted = RunMode.MULTIRUN if args.multirun else mode or RunMode.RUN
+    if mode != wanted:
+        overrides.append(f"hydra.mode={wanted.name}")
+    start = hydra.run if wanted == RunMode.RUN else hydra.multirun
+    start(config_name=name, task_function=task, overrides=overrides)
+
+
+def compose(*overrides: str, folders: Sequence[str] = ()) -> DictConfig:
+    """The config, Hydra's node included, that these overrides give on the command line."""
+    GlobalHydra.instance().clear()
+    hydra = open_hydra(folders)
+    try:
+        return hydra.compose_config(config_name="config", overrides=list(overrides), run_mode=RunMode.RUN)
+    finally:
+        GlobalHydra.instance().clear()

@@ -1,0 +1,169 @@
+"""Hydra's own grid (`-m optim=sgd,adam`) as one tracked run with a nested run for each job."""
+
+import csv
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from expkit.config.composed import experiment
+from expkit.config.schema import check_node
+from expkit.errors import UserError
+from expkit.grid.again import asked, hold
+from expkit.run_folder import RunFolder, read_json, write_whole
+from expkit.secrets import as_written, hide_in_files, resolved, typed_overrides
+from expkit.tracking import tracker_of
+from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
+
+MLFLOW_RUN_NOTE = "mlflow.note.content"
+"""The tag that the MLflow UI shows as a run's description."""
+OWN = ("expkit.", "hydra_plugins.expkit")
+"""Where a sweeper comes from that makes the parent of its runs itself."""
+
+
+class TrackGrid(Callback):
+    """Opens the run of a grid before its jobs, and closes it after them with a table of what they came to.
+
+    Where the grid ends otherwise, its sender closes the run as KILLED.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Make the grid's run, which is in the store from the first tracked job on."""
+        self.grid: RunFolder | None = None
+        if not str(config.hydra.sweeper._target_).startswith(OWN):
+            with ending_the_grid():
+                self.grid = make_grid(config)
+                hold(self.grid.path)
+                self.tracker = tracker_of(self.grid.path)
+                self.tracker.start()
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Write the table and close the grid's run."""
+        if self.grid is None:
+            return
+        self.grid.note(ended=int(time.time() * 1000))  # the same command begins a new grid from now on
+        hide_in_files(self.grid.path)
+        if not any(map(is_tracked, nested_in(self.grid.path))):
+            self.tracker.forget()
+            return
+        with ending_the_grid():
+            tags = summarize(self.grid, config.objective.mode)
+            self.tracker.finish(status_of(self.grid), tags=tags)
+
+
+@contextmanager
+def ending_the_grid() -> Iterator[None]:
+    """End the process with a message for a user's mistake; Hydra only warns of a callback's exceptions."""
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def make_grid(config: DictConfig) -> RunFolder:
+    """The parent of the jobs of a grid, in the sweep's folder. Raises UserError for a wrong tracking node."""
+    tracking = resolved(config.tracking)
+    check_node("tracking", tracking)
+    path, overrides = Path(config.hydra.sweep.dir), typed_overrides(config.hydra)
+    there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    told = [one for one in overrides if not one.startswith(("+experiment=", "data.root="))]
+    return make_parent(
+        path,
+        experiment(config.hydra.runtime.choices),
+        kind="grid",
+        name=" ".join(told) or path.name,
+        tracking=as_written({"tracking": tracking}, config)["tracking"],
+        params=by_key(told),
+        found=read_json(path / "run.json").get("found", there),
+        **asked(config),
+    )
+
+
+def by_key(overrides: Sequence[str]) -> dict[str, str]:
+    """What overrides say of each key."""
+    return {key: value for key, _, value in (one.partition("=") for one in overrides)}
+
+
+def place_in_grid(hydra: HydraConf) -> dict[str, Any]:
+    """The facts of a run that is a job of a grid, none for any other; `hydra` is the node of the job."""
+    grid = Path(hydra.runtime.cwd, hydra.sweep.dir)
+    if hydra.mode != RunMode.MULTIRUN or read_json(grid / "run.json").get("kind") != "grid":
+        return {}
+    return {
+        "parent": path_to_parent(grid, Path(hydra.runtime.output_dir)),
+        "params": {"job": hydra.job.num},
+    }
+
+
+def summarize(grid: RunFolder, mode: str) -> dict[str, str]:
+    """Write jobs.csv, a row for each job, and the best objective as a metric; gives the same table as a tag.
+
+    `mode` is the direction of the objective, min or max.
+    """
+    common = set(read_json(grid.facts)["overrides"])
+    jobs = list(nested_in(grid.path))
+    if not jobs:
+        return {}
+    rows = [row_of(job, common) for job in jobs]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_whole(grid.path / "jobs.csv", lambda partial: partial.write_text(text.getvalue(), encoding="utf-8"))
+    found = [read_json(job / "result.json").get("objective") for job in jobs]
+    if name := next((objective["name"] for objective in found if objective), None):
+        rows.sort(key=lambda row: rank(row.get(name), mode))
+        if (best := rows[0].get(name)) is not None:  # a loss that is no number is none in result.json
+            point = {"name": f"best_{name}", "value": best, "step": 0, "timestamp": int(time.time() * 1000)}
+            write_whole(grid.metrics, lambda partial: partial.write_text(json.dumps(point) + "\n", encoding="utf-8"))
+    return {MLFLOW_RUN_NOTE: markdown(columns, rows)}
+
+
+def status_of(grid: RunFolder) -> str:
+    """How a grid ended: FAILED where no job of it came to its end."""
+    ends = [(end_of(job) or {}).get("status") for job in nested_in(grid.path)]
+    return "FINISHED" if "FINISHED" in ends else "FAILED"
+
+
+def rank(value: float | None, mode: str) -> float:
+    """Where a job stands in the table: the best first, those without a value last."""
+    return math.inf if value is None else -value if mode == "max" else value
+
+
+def row_of(path: Path, common: set[str]) -> dict[str, Any]:
+    """A job in the table: its number, what it overrides, how it ended, and what it came to."""
+    own = [one for one in read_json(path / "run.json")["overrides"] if one not in common]
+    row: dict[str, Any] = {"job": path.name, **by_key(own)}
+    row["status"] = (end_of(path) or {}).get("status", "")
+    if result := read_json(path / "result.json"):
+        row |= {result["objective"]["name"]: result["objective"]["value"], "seconds": round(result["seconds"], 1)}
+    return row
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table as the MLflow UI shows it in a run's description, which leaves no space between columns itself."""
+    lines = [
+        map(cell, columns),
+        ["---"] * len(columns),
+        *([cell(row.get(name, "")) for name in columns] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(value: object) -> str:
+    """A value in a table of markdown."""
+    told = "" if value is None else str(value)
+    text = f"{value:.4g}" if isinstance(value, float) else told.replace("|", "\\|")
+    return f"{text}&emsp;"

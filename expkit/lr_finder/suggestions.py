@@ -1,0 +1,190 @@
+"""Learning rates read off the curve of an LR finder, in which the rate grows step by step until the loss diverges.
+
+The idea is Smith's, "Cyclical Learning Rates for Training Neural Networks" (2017). The four ways to read the curve are
+those of fastai 2, and give its numbers; a user's own is any function `(lrs, losses) -> float`.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from expkit import trust
+from expkit.check import Positive, check_arguments, nearest
+from expkit.errors import UserError
+from expkit.registry import entered
+
+Values = NDArray[np.float64]
+Suggest = Callable[[Sequence[float], Sequence[float]], float]
+
+WAYS = ("valley", "slide", "minimum", "steep")
+"""The functions of this module that suggest a learning rate."""
+LEFT_OUT = 5
+"""Points at the end of a curve that are not read: there the loss diverges."""
+MEND = (
+    "lower lr_find.start_lr or lr_find.end_lr, or look for what makes the loss so: trainer.precision=fp32, a larger "
+    "batch_size and trainer.clip_norm=1 may help"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LrFind:
+    """The settings of an LR finder: the config node `lr_find`."""
+
+    start_lr: Positive
+    """Learning rate of the first step."""
+    end_lr: Positive
+    """Learning rate that the last step nears."""
+    num_it: Annotated[int, Ge(20)]
+    """Steps at most; the first tenth and the last five are not read."""
+    suggest: str
+    """valley, slide, minimum, steep, or the dotted name of a function `(lrs, losses) -> float`."""
+    scale: Positive
+    """What the suggestion is multiplied by."""
+
+
+def check_lr_find(node: Mapping[str, Any]) -> LrFind:
+    """The settings in the config node `lr_find`. Raises UserError that names the key at fault."""
+    check_arguments(LrFind, node, "lr_find")
+    settings = LrFind(**node)
+    if settings.end_lr <= settings.start_lr:
+        raise UserError(f"lr_find.end_lr={settings.end_lr:g} must be above lr_find.start_lr={settings.start_lr:g}")
+    function_of(settings.suggest)
+    return settings
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What an LR finder saw, step by step: arrays of one length, at most `num_it`."""
+
+    lrs: Values
+    """Learning rates of the head."""
+    losses: Values
+    """Losses of the batches."""
+    smoothed: Values
+    """Their exponentially weighted mean up to each step, debiased."""
+    num_it: int
+    """Steps asked for; the search ends before them where the loss diverges."""
+
+    @property
+    def kept(self) -> slice:
+        """The points that suggestions are read from: not the first tenth, nor the last five, nor what is no number."""
+        # As in fastai, which goes on over NaN to the end: the last five are then none of the points before it.
+        numbers = int(np.isfinite(self.smoothed).sum())
+        end = min(numbers, self.num_it - LEFT_OUT) if self.is_broken else len(self.lrs) - LEFT_OUT
+        return slice(self.num_it // 10, max(end, 0))
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the loss became NaN."""
+        return len(self.smoothed) > 0 and bool(np.isnan(self.smoothed[-1]))
+
+
+def suggestions(curve: Curve, suggest: str) -> dict[str, float]:
+    """What each of the four ways suggests for the head, and the way `suggest` where it is a user's own, by its name.
+
+    Raises UserError where the curve has too few numbers, and for an own function that gives no learning rate.
+    """
+    lrs, losses = curve.lrs[curve.kept], curve.smoothed[curve.kept]
+    if len(lrs) < 2:
+        fate = "became NaN" if curve.is_broken else "exceeded four times its best"
+        raise UserError(
+            f"the LR finder has nothing to suggest from: the loss {fate} at step {len(curve.lrs)} of {curve.num_it}, "
+            f"at the learning rate {curve.lrs[-1]:.2g}; {MEND}"
+        )
+    return {way: ask(way, lrs.tolist(), losses.tolist()) for way in dict.fromkeys((*WAYS, suggest))}
+
+
+def ask(way: str, lrs: Sequence[float], losses: Sequence[float]) -> float:
+    """The learning rate that one way suggests. Raises UserError where a user's function gives none."""
+    function = function_of(way)
+    try:
+        lr: object = function(lrs, losses)
+    except Exception as error:  # whatever a user's function may raise
+        if way in WAYS:
+            raise
+        raise UserError(
+            f"lr_find.suggest={way} is called with (lrs, losses), two lists of one length, and raised "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if isinstance(lr, bool) or not isinstance(lr, int | float | np.number) or not 0 < lr < math.inf:
+        raise UserError(f"lr_find.suggest={way} must give a learning rate above 0, got {lr!r}")
+    return float(lr)
+
+
+def function_of(suggest: str) -> Suggest:
+    """The function that `lr_find.suggest` names. Raises UserError for a name that is unknown or not trusted."""
+    if "." not in suggest and suggest not in WAYS:
+        raise UserError(
+            f"lr_find.suggest must be one of {', '.join(WAYS)}, or the dotted name of a function, got {suggest!r}; "
+            f"{nearest(suggest, WAYS)}"
+        )
+    dotted = suggest if "." in suggest else f"expkit.lr_finder.{suggest}"
+    return trust.resolve(dotted, "lr_find.suggest", ["expkit.lr_finder"])
+
+
+@entered
+def valley(lrs: Sequence[float], losses: Sequence[float]) -> float:
+    """A point half way down the longest descent of the loss (its longest falling subsequence), as in fastai.
+
+    `lrs` and `losses` are alike long, and what is no number among the losses is dropped; so in all functions here.
+    Raises UserError where nothing is left.
+    """
+    rates, values = numbers_of(lrs, losses)
+    length = [1] * len(values)
+    for i, value in enumerate(values):
+        length[i] += max((length[j] for j in range(i) if values[j] > value), default=0)
+    longest = max(length)
+    end = length.index(longest)
+    start = end - longest if longest > 1 else 0
+    third = (end - start) / 3
+    return float(rates[start + int(third) + int(third / 2)])
+
+
+@entered
+def slide(lrs: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate 15 points left of where the slope, looked at from the right, first hardly changes over 15 points.
+
+    So does fastai. It is the first rate where the slope changes all along, and on a shorter curve. Raises UserError
+    where fewer than two numbers are left.
+    """
+    rates, values = numbers_of(lrs, losses, least=2)
+    slope = np.gradient(values)
+    width, threshold = min(15, len(rates) - 1), 0.005
+    right, found = len(rates) - 1, len(rates) - 1 - width
+    while right >= width and abs(slope[right] - slope[right - width]) > threshold:
+        found = right - width
+        right -= 1
+    return float(rates[found])
+
+
+@entered
+def minimum(lrs: Sequence[float], losses: Sequence[float]) -> float:
+    """A tenth of the rate at which the loss is smallest. Raises UserError where nothing is left."""
+    rates, values = numbers_of(lrs, losses)
+    return float(rates[values.argmin()]) / 10
+
+
+@entered
+def steep(lrs: Sequence[float], losses: Sequence[float]) -> float:
+    """The rate at which the loss falls most steeply over log lr. Raises UserError where under two are left."""
+    rates, values = numbers_of(lrs, losses, least=2)
+    slope = np.diff(values) / np.diff(np.log(rates.astype(np.float32)))
+    return float(rates[slope.argmin()])
+
+
+def numbers_of(
+    lrs: Sequence[float], losses: Sequence[float], least: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """The points whose loss is a number. Raises UserError where they are fewer than `least`."""
+    values = np.asarray(losses, dtype=np.float32)  # as in fastai: noise below that would count as descent
+    finite = np.isfinite(values)
+    if finite.sum() < least:
+        raise UserError(
+            f"of {len(values)} losses {finite.sum()} are finite, too few to suggest a learning rate; {MEND}"
+        )
+    return np.asarray(lrs, dtype=np.float64)[finite], values[finite]

@@ -1,0 +1,136 @@
+"""Checkpoints: written whole or not at all, read without running code."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from expkit.command import command
+from expkit.config.schema import BETTER
+from expkit.data.items import Data, Images
+from expkit.errors import UserError
+from expkit.model.weights import read_weights, save_weights
+from expkit.record.recorder import WHOLE_COPY, Recorder
+from expkit.run_folder import RunFolder, write_whole
+from expkit.torch_file import Unreadable, load_torch, save_torch
+from expkit.trainer.evaluate import Evaluation
+from expkit.trainer.loop import Observer, Trainer
+
+
+class Best(Observer):
+    """Keeps the weights and the validation predictions of the best epoch so far."""
+
+    def __init__(self, folder: RunFolder, recorder: Recorder, metric: str, data: Data) -> None:
+        self.folder = folder
+        self.recorder = recorder
+        self.metric = metric
+        self.data = data
+
+    def start(self, trainer: Trainer) -> None:
+        """Make sure that what is kept of the epochs before a resume is whole: it may be all that is exported."""
+        if not trainer.state.epochs:
+            return
+        read_weights(self.folder.best_weights, key="")
+        try:
+            pq.read_metadata(self.folder.predictions)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UserError(f"{self.folder.predictions} is missing or damaged: {WHOLE_COPY}") from error
+
+    def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
+        """Save both where the epoch that just ended is the best."""
+        if best_epoch(self.recorder.history, self.metric) == trainer.state.epochs:
+            write_whole(self.folder.best_weights, partial(save_weights, trainer.model))
+            table = prediction_table(evaluation, self.data.valid, self.data.classes)
+            write_whole(self.folder.predictions, lambda path: pq.write_table(table, path))
+
+
+class Checkpoints(Observer):
+    """Saves the trainer's state at each epoch, every `checkpoint_every` steps and at a stop."""
+
+    def __init__(self, folder: RunFolder, recorder: Recorder, fingerprint: str, epoch_steps: int) -> None:
+        self.folder = folder
+        self.recorder = recorder
+        self.facts = {"fingerprint": fingerprint, "epoch_steps": epoch_steps}
+
+    def after_step(self, trainer: Trainer, loss: Tensor) -> None:
+        """Save where `checkpoint_every` says so."""
+        if trainer.checkpoint_every and trainer.state.step % trainer.checkpoint_every == 0:
+            self.save(trainer)
+
+    def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
+        """Save at the end of each epoch."""
+        self.save(trainer)
+
+    def on_stop(self, trainer: Trainer) -> None:
+        """Save at the step where training stops."""
+        self.save(trainer)
+
+    def save(self, trainer: Trainer) -> None:
+        """Save the state, after the traces that lead to it."""
+        self.recorder.flush()
+        state = trainer.state_dict() | self.facts
+        write_whole(self.folder.last_checkpoint, partial(save_torch, state))
+
+
+def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[str]) -> pa.Table:
+    """A row for each image: its name, label, prediction, the probability of that, and the loss."""
+    names = np.array(classes)
+    return pa.table(
+        {
+            "file": [images.name(index) for index in range(len(images))],
+            "label": names[evaluation.labels],
+            "prediction": names[evaluation.predictions],
+            "confidence": evaluation.confidences,
+            "loss": evaluation.losses,
+        }
+    )
+
+
+def best_epoch(history: list[dict[str, float]], metric: str) -> int:
+    """The epoch, from 1, in which `metric` was best; the earliest of several.
+
+    Last come epochs where that is no number, or the validation loss is none: of such logits, the rest says nothing.
+    """
+    sign = 1 if BETTER[metric] == "min" else -1
+    values = [
+        sign * epoch[metric]
+        if math.isfinite(epoch[metric]) and math.isfinite(epoch.get("valid_loss", 0.0))
+        else math.inf
+        for epoch in history
+    ]
+    return values.index(min(values)) + 1
+
+
+def load_checkpoint(path: Path, fingerprint: str, epoch_steps: int, *, accept_data: bool = False) -> dict[str, Any]:
+    """The state saved in a checkpoint of a run on the data with this fingerprint; no code in the file is run.
+
+    With `accept_data`, data that changed are taken as they are now, as long as an epoch has as many steps.
+    Raises UserError for a file that is no checkpoint or holds more than tensors and plain values, and for data that
+    changed since.
+    """
+    again = f"remove it, and  {command(f'resume={path.parents[1]}')}  trains from the beginning"
+    try:
+        saved = load_torch(path)
+    except Unreadable as error:
+        raise UserError(f"the checkpoint {path} {error}: bring a whole copy, or {again}") from error
+    if not isinstance(saved, dict) or not {"fingerprint", "model", "optimizer", "state"} <= saved.keys():
+        raise UserError(f"{path} is no checkpoint of a run: bring the one that was there, or {again}")
+    if saved["fingerprint"] == fingerprint:
+        return saved
+    changed = f"the data changed since {path} was saved (its fingerprint was {saved['fingerprint']}, now {fingerprint})"
+    if saved.get("epoch_steps") != epoch_steps:
+        was = f"an epoch had {saved.get('epoch_steps')} steps and has {epoch_steps} now"
+        skipped = "move a mended image that was skipped elsewhere"
+        raise UserError(f"{changed}, and {was}: bring the files back as they were ({skipped}), or begin a new run")
+    if not accept_data:
+        raise UserError(
+            f"{changed}: bring the files back as they were, begin a new run, or, where an image was mended, go on with "
+            f"the data as they are now:  {command(f'resume={path.parents[1]}', 'resume.allow=[data]')}"
+        )
+    return saved

@@ -1,0 +1,239 @@
+"""What a run records: a row of traces for every step, and the metrics that tracking is fed from."""
+
+import json
+import logging
+import math
+import time
+from array import array
+from collections.abc import Iterator
+from functools import partial
+from io import BytesIO, FileIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from expkit.config.schema import BETTER
+from expkit.errors import Diverged, UserError
+from expkit.run_folder import RunFolder, append, write_whole, writing
+from expkit.trainer.evaluate import Evaluation
+from expkit.trainer.hypers import hyper_of
+from expkit.trainer.loop import Observer, Trainer
+
+log = logging.getLogger(__name__)
+
+POINTS = 1000
+"""About so many points of a trace go to tracking; the parquet file has them all."""
+FLUSH = 256
+"""Steps between writes: the loop waits for the device's losses only then."""
+WHOLE_COPY = "put a whole copy of the file in its place, or begin a new run"
+CHUNK = 65_536
+"""Rows held in memory while the parquet file is written."""
+
+
+class Smoothed:
+    """An exponentially weighted mean, debiased (fastai's smoothed loss)."""
+
+    def __init__(self, beta: float = 0.98) -> None:
+        self.beta, self.total, self.weight = beta, 0.0, 0.0
+
+    def add(self, value: float) -> float:
+        """Take in the next value; the mean so far."""
+        self.total = self.beta * self.total + (1 - self.beta) * value
+        self.weight = self.beta * self.weight + (1 - self.beta)
+        return self.total / self.weight
+
+
+class Recorder(Observer):
+    """Records loss and live hyperparameters of every step (traces) and the metrics of every epoch.
+
+    Both files only grow, and a resumed run cuts the traces to its checkpoint and goes on. A metric that stands in
+    metrics.jsonl already is not written again: the repeated steps of a resumed run give it the same value.
+    """
+
+    def __init__(self, folder: RunFolder, total_steps: int) -> None:
+        self.folder = folder
+        self.last_step = total_steps - 1
+        self.stride = max(1, math.ceil(total_steps / POINTS))
+        self.history: list[dict[str, float]] = []
+        self.averaged: dict[str, float] = {}
+        """The metrics averaged over augmented views."""
+        self.losses: list[Tensor] = []
+        self.warned = False
+        self.started = False
+        self.hypers = array("d")
+        self.lines: list[str] = []
+
+    def start(self, trainer: Trainer) -> None:
+        """Open the files where the state stands, and read back what they hold up to there."""
+        state = trainer.state
+        self.live, self.names, self.tracked = trainer.hypers.read, trainer.hypers.columns, trainer.hypers.tracked
+        self.width = 1 + len(self.names)
+        self.written, self.history = read_metrics(self.folder, state.epochs)
+        with writing(self.folder.metrics):
+            self.metrics = FileIO(self.folder.metrics, "a")
+        with writing(self.folder.trace_rows):
+            self.rows = FileIO(self.folder.trace_rows, "a")
+        self.smoothed = Smoothed()
+        for rows in trace_chunks(self.folder, self.width, state.step):
+            for loss in rows[:, 0].tolist():
+                self.train_loss = self.smoothed.add(loss)
+        self.rows.truncate(state.step * self.width * 8)
+        self.flushed = state.step
+        self.started = True
+
+    def after_step(self, trainer: Trainer, loss: Tensor) -> None:
+        """Take the step's loss and the hyperparameters that the optimizer holds."""
+        self.losses.append(loss)
+        self.hypers.extend(self.live())
+        if len(self.losses) >= FLUSH:
+            self.flush()
+
+    def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
+        """Write the metrics of the epoch."""
+        self.flush()
+        self.history.append({"train_loss": self.train_loss, **evaluation.metrics})
+        self.write(self.history[-1], trainer.state.epochs)
+        self.write_lines()
+        loss = self.history[-1]["valid_loss"]
+        if not math.isfinite(loss) and not self.warned:
+            self.warned = True
+            log.warning(
+                "the validation loss became %s in epoch %d, which is passed over where the best is chosen: train with "
+                "a smaller optim.lr, bound the gradients with trainer.clip_norm=1, or try trainer.precision=fp32",
+                *(loss, trainer.state.epochs),
+            )
+
+    def after_views(self, trainer: Trainer, evaluation: Evaluation) -> None:
+        """Write the metrics of a test-time augmentation, as tta_loss, tta_accuracy and so on."""
+        self.averaged = evaluation.metrics
+        named = {name.replace("valid_", "tta_"): value for name, value in self.averaged.items()}
+        self.write(named, trainer.state.epochs)
+        self.write_lines()
+
+    def flush(self) -> None:
+        """Write all steps so far; raises Diverged where the loss is no number any more."""
+        if not self.losses:
+            return
+        losses = torch.stack(self.losses).tolist()
+        rows = np.empty((len(losses), self.width))
+        rows[:, 0] = losses
+        rows[:, 1:] = np.frombuffer(self.hypers).reshape(len(losses), -1)
+        self.losses, self.hypers = [], array("d")
+        shown = [(f"hp/{name}", place) for place, name in enumerate(self.names, 1) if hyper_of(name) in self.tracked]
+        for number, loss in enumerate(losses, start=self.flushed):
+            self.train_loss = self.smoothed.add(loss)
+            if number % self.stride == 0 or number == self.last_step:
+                row = rows[number - self.flushed].tolist()
+                point = {name: row[place] for name, place in shown}
+                self.write({"batch/train_loss": self.train_loss, **point}, number)
+        append(self.rows, rows.tobytes())
+        self.write_lines()
+        self.flushed += len(losses)
+        if not math.isfinite(self.train_loss):
+            bad = int(np.argmin(np.isfinite(rows[:, 0])))
+            hypers = zip(self.names, rows[bad, 1:].tolist(), strict=True)
+            lrs = ", ".join(f"{value:.3g}" for name, value in hypers if name.startswith("lr_"))
+            raise Diverged(
+                f"the training loss became {rows[bad, 0]} at step {self.flushed - len(rows) + bad}, where the learning "
+                f"rates were {lrs}: train with a smaller optim.lr, or bound the gradients with trainer.clip_norm=1"
+            )
+
+    def write(self, metrics: dict[str, float], step: int) -> None:
+        """Make a line for each metric that is not there yet."""
+        now = int(time.time() * 1000)
+        for name, value in metrics.items():
+            if step > self.written.get(name, -1):
+                number = json.dumps(value)  # of the whole line it would take several times as long
+                self.lines.append(f'{{"name": "{name}", "value": {number}, "step": {step}, "timestamp": {now}}}\n')
+                self.written[name] = step
+
+    def write_lines(self) -> None:
+        """Write the lines that were made."""
+        lines, self.lines = self.lines, []
+        append(self.metrics, "".join(lines).encode())
+
+    def close(self) -> None:
+        """Write what is left, and the traces as parquet; nothing where the start failed, which is what is told then."""
+        if not self.started:
+            return
+        try:
+            self.flush()
+        finally:
+            self.metrics.close()
+            self.rows.close()
+        write_whole(self.folder.traces, partial(write_traces, self.folder, self.names))
+
+
+def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[dict[str, float]]]:
+    """The last step written of each metric, and the metrics of the first `epochs` epochs, from metrics.jsonl.
+
+    A line that a killed run left half written is cut off. Raises UserError, naming the line, for any other that is
+    damaged, and where metrics of an epoch are missing.
+    """
+    written: dict[str, int] = {}
+    history: list[dict[str, float]] = [{} for _ in range(epochs)]
+    whole = 0
+    with open(folder.metrics, "rb+") if folder.metrics.exists() else BytesIO() as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                file.truncate(whole)
+                break
+            whole += len(line)
+            name, value, step = point_of(line, f"{folder.metrics}, line {number},")
+            written[name] = step
+            if name in BETTER and 1 <= step <= epochs:
+                history[step - 1][name] = value
+    for epoch, metrics in enumerate(history, start=1):
+        if lacking := BETTER.keys() - metrics.keys():
+            raise UserError(f"{folder.metrics} has no {min(lacking)} of epoch {epoch}: {WHOLE_COPY}")
+    return written, history
+
+
+def point_of(line: bytes, place: str) -> tuple[str, float, int]:
+    """Name, value and step in a line of metrics.jsonl. Raises UserError, naming the place, where it is damaged."""
+    try:
+        point = json.loads(line)
+        name, value, step = point["name"], point["value"], point["step"]
+        if isinstance(name, str) and isinstance(value, int | float) and isinstance(step, int):
+            return name, value, step
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise UserError(f"{place} is damaged ({line[:40].decode('utf-8', 'replace').strip()!r}): {WHOLE_COPY}")
+
+
+def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[np.float64]]:
+    """The first `steps` rows of the traces (loss, then hyperparameters), a chunk at a time.
+
+    Raises UserError where the file holds fewer.
+    """
+    if steps == 0:
+        return
+    held = folder.trace_rows.stat().st_size // (8 * width) if folder.trace_rows.exists() else 0
+    if held < steps:
+        raise UserError(
+            f"{folder.trace_rows} holds {held} steps but the checkpoint {steps}, so it is not whole: {WHOLE_COPY}"
+        )
+    rows = np.memmap(folder.trace_rows, dtype=np.float64, mode="r", shape=(steps, width))
+    for start in range(0, steps, CHUNK):
+        yield np.asarray(rows[start : start + CHUNK])
+
+
+def write_traces(folder: RunFolder, names: list[str], path: Path) -> None:
+    """Write the traces as parquet: step, train_loss, its smoothed mean, and every hyperparameter of every group."""
+    width = 1 + len(names)
+    steps = folder.trace_rows.stat().st_size // (8 * width)
+    schema = pa.schema(
+        [("step", pa.int64()), *((name, pa.float64()) for name in ("train_loss", "train_loss_smoothed", *names))]
+    )
+    smoothed, step = Smoothed(), 0
+    with pq.ParquetWriter(path, schema) as writer:
+        for rows in trace_chunks(folder, width, steps):
+            mean = [smoothed.add(loss) for loss in rows[:, 0].tolist()]
+            columns = [np.arange(step, step + len(rows)), rows[:, 0], mean, *rows[:, 1:].T]
+            writer.write_table(pa.table(columns, schema=schema))
+            step += len(rows)

@@ -1,0 +1,77 @@
+"""What a finished run comes to: result.json, the exported weights, the traces' last pieces and the plots."""
+
+import shutil
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from expkit.config.schema import Config
+from expkit.model.weights import read_weights, save_weights, write_tensors
+from expkit.record.checkpoint import best_epoch
+from expkit.record.plots import draw_confusion, draw_losses, draw_schedule, draw_top_losses, read_traces
+from expkit.record.recorder import Recorder
+from expkit.run import Run
+from expkit.run_folder import RunFolder, write_json, write_whole
+
+
+def write_result(
+    config: Config, folder: RunFolder, run: Run, recorder: Recorder, run_id: str | None, seconds: float
+) -> None:
+    """Write everything that is known once training has ended; result.json last, which marks the run as finished."""
+    export_weights(config, folder, run)
+    traces = read_traces(folder)
+    starts, size = run.recipe.starts, run.feed.epoch_steps
+    draw_losses(folder.plots / "losses.png", traces, recorder.history, size, starts)
+    hypers = {name: traces[name] for name in run.trainer.hypers.columns}
+    begins = {name: epochs * size for name, epochs in starts.items()}
+    draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, run.trainer.optimizer.groups, begins, "step")
+    draw_confusion(folder, run.data.classes)
+    draw_top_losses(folder, run.data.valid)
+    write_json(folder.result, result_of(config, run, recorder, run_id, seconds))
+    folder.trace_rows.unlink()
+
+
+def result_of(config: Config, run: Run, recorder: Recorder, run_id: str | None, seconds: float) -> dict[str, Any]:
+    """The content of result.json."""
+    trainer, objective = run.trainer, config.objective
+    best = best_epoch(recorder.history, objective["metric"])
+    metrics = {"last": recorder.history[-1], "best": recorder.history[best - 1]}
+    result: dict[str, Any] = {
+        "objective": {"name": objective["metric"], "value": metrics[objective["at"]][objective["metric"]]},
+        "metrics": metrics | ({"tta": recorder.averaged} if recorder.averaged else {}),
+        "best_epoch": best,
+        "run_id": run_id,
+        "epochs": trainer.state.epochs,
+        "steps": trainer.state.step,
+        "seconds": seconds,
+        "images_per_second": trainer.state.step * min(config.batch_size, len(run.data.train)) / trainer.state.seconds,
+        "precision": run.precision,
+        "features": run.features,
+        "device": str(trainer.device),
+        "fingerprint": run.data.fingerprint,
+        "classes": list(run.data.classes),
+        "reading": asdict(run.data.reading),
+    }
+    return result
+
+
+def average_views(config: Config, folder: RunFolder, run: Run, recorder: Recorder) -> None:
+    """Evaluate the weights that the objective chooses over augmented views of the validation images."""
+    if config.objective["at"] == "best":
+        run.trainer.model.load_state_dict(read_weights(folder.best_weights, key=""))
+    valid = run.feed.batches(run.recipe.phases[-1])[1]
+    recorder.after_views(run.trainer, run.trainer.evaluate(valid, run.feed.augmented()))
+
+
+def export_weights(config: Config, folder: RunFolder, run: Run) -> None:
+    """Write the weights of the whole model; where its body was never built, they come from the cache of features."""
+    own = folder.best_weights
+    if config.objective["at"] != "best":
+        own = folder.exported_weights
+        write_whole(own, partial(save_weights, run.trainer.model))
+    body = run.feed.body_weights
+    if body is not None:
+        whole = read_weights(body, key="") | read_weights(own, key="")
+        write_whole(folder.exported_weights, partial(write_tensors, whole))
+    elif own != folder.exported_weights:
+        write_whole(folder.exported_weights, lambda path: shutil.copyfile(own, path))

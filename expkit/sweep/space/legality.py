@@ -1,0 +1,113 @@
+"""What a sweep is checked for before anything runs: every value of its space composed once, and its objective."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from hydra.errors import HydraException
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from expkit.config.composed import explain, plain
+from expkit.config.schema import Config
+from expkit.errors import UserError
+from expkit.sweep.space.composing import Composer
+from expkit.sweep.space.jobs import conditional, plain_value
+from expkit.sweep.space.settings import Settings
+from expkit.sweep.space.spaces import Around, Choice, Param, Search, Space, Value, bare
+
+STAND_IN = 1e-3
+"""A learning rate where the LR finder has not run yet."""
+OUTSIDE = ("objective", "tracking", "task", "hydra", "lr_find")
+"""What trials must share to be trials of one study."""
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
+
+
+def check_sweep(
+    context: HydraContext, config: DictConfig, settings: Settings, search: Search
+) -> tuple[Config, dict[str, list[str]]]:
+    """Compose the base config, and configs in which every value of the space occurs.
+
+    Gives the base config, checked, and what the conditions add: key -> spaces and values that it may have.
+
+    Raises UserError for a value that does not fit its key, a key that not all choices have, nothing to search, or a
+    direction that is not the objective's.
+    """
+    if not search.params and settings.conditions is None:
+        raise UserError(
+            "the sweep has nothing to search: give a space, such as 'optim.lr=tag(log, interval(1e-4, 1e-1))', "
+            "or choose +sweeps=NAME"
+        )
+    for param in search.params:
+        if param.key.split(".")[0].split("/")[0].split("@")[0] in OUTSIDE:
+            raise UserError(f"{param.key} cannot be searched: the trials of a study share it")
+    composer = Composer(context, config)
+    base = plain(composer.job(search.fixed)[0])
+    if base.task["_target_"] != "expkit.task.train":
+        raise UserError("a sweep trains each trial: leave out task=..., or leave out +sweeps and -m")
+    expected = DIRECTIONS[base.objective["mode"]]
+    if settings.direction not in (None, expected):
+        raise UserError(
+            f"hydra.sweeper.direction must be {expected}, since objective.mode is {base.objective['mode']} for "
+            f"{base.objective['metric']}; got {settings.direction}"
+        )
+    found: dict[str, set[str]] = {}
+    for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
+        for one in check_point(composer, settings, search, number):
+            key, _, value = (one.key, "", str(one.space)) if isinstance(one, Param) else one.partition("=")
+            found.setdefault(bare(key), set()).add(value)
+    return base, {key: sorted(values) for key, values in found.items()}
+
+
+def check_point(composer: Composer, settings: Settings, search: Search, number: int) -> Sequence[Param | str]:
+    """Compose the trial that has the `number`-th value of each param; gives what the conditions add to it.
+
+    Raises UserError that says which trial it is.
+    """
+    drawn = [(param, pick(param.space, number)) for param in search.params]
+    overrides = [param.override(value) for param, value in drawn]
+    try:
+        values = {param.key: plain_value(param.space, value) for param, value in drawn}
+        added = conditional(settings.conditions, values, search)
+        overrides += [one.override(pick(one.space, number)) if isinstance(one, Param) else one for one in added]
+        plain(composer.job([*search.fixed, *overrides])[0])
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"a trial with {' '.join(overrides)} cannot run: {explain(error)}") from None
+    return added
+
+
+def examples(space: Space) -> Sequence[Value]:
+    """All values of a choice, the ends of an interval."""
+    if isinstance(space, Around):
+        return (STAND_IN,)
+    return space.values if isinstance(space, Choice) else (space.low, space.high)
+
+
+def pick(space: Space, number: int) -> Value:
+    """One of these, by turns."""
+    values = examples(space)
+    return values[number % len(values)]
+
+
+def searches(base: Config, settings: Settings, search: Search, added: Mapping[str, list[str]]) -> dict[str, Any]:
+    """What a study searches, section by section: two commands that differ in it cannot share a study."""
+    shared = {
+        "repeats": settings.repeats,
+        "conditions": settings.conditions,
+        "grid": settings.sampler == "grid",
+    }
+    config = dict(
+        flat({key: value for key, value in vars(base).items() if key not in ("tracking", "task", "num_workers")})
+    )
+    space = {param.key: str(param.space) for param in search.params}
+    return {"space": space, "conditions": dict(added), "sweep": shared, "config": config}
+
+
+def flat(node: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """The leaves of nested mappings, each with its dotted path."""
+    leaves: list[tuple[str, Any]] = []
+    for key, value in node.items():
+        leaves += (
+            flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else [(f"{prefix}{key}", value)]
+        )
+    return leaves

@@ -1,0 +1,155 @@
+"""Keys that were given another value than their default, and that other values leave without effect."""
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from expkit import trust
+from expkit.check import keywords
+from expkit.config.schema import Config, Node
+from expkit.run import overridden
+from expkit.transfer import Recipe
+
+if TYPE_CHECKING:
+    from expkit.data.items import Data
+
+CUT = "valid is cut from train"
+"""How the data say, among their notes, that they were cut."""
+
+log = logging.getLogger("expkit")
+
+Values = Mapping[str, Any]
+
+
+class Rule(NamedTuple):
+    """Keys of a group that have no effect where the values of the group are such."""
+
+    group: str
+    keys: tuple[str, ...]
+    holds: Callable[[Values], bool]
+    reason: str
+
+
+RULES = (
+    Rule("model", ("hidden",), lambda v: v["head"] == "linear", "model.head=linear has no hidden layer"),
+    Rule("model", ("weights_part",), lambda v: v["weights"] is None, "there are no model.weights to take a part of"),
+    Rule("augment", ("rotate", "zoom", "shift"), lambda v: v["p_affine"] == 0, "augment.p_affine is 0"),
+    Rule(
+        "augment",
+        ("p_affine",),
+        lambda v: (v["rotate"], v["zoom"], v["shift"]) == (0, 1, 0),
+        "augment.rotate, zoom and shift change nothing",
+    ),
+    Rule("augment", ("lighting",), lambda v: v["p_lighting"] == 0, "augment.p_lighting is 0"),
+    Rule("augment", ("p_lighting",), lambda v: v["lighting"] == 0, "augment.lighting is 0"),
+    Rule("sched", ("warmup_div",), lambda v: v["warmup"] == 0, "sched.warmup is 0; give the fraction of a warm-up"),
+    Rule("sched", ("cycle_mult",), lambda v: v["n_cycles"] == 1, "sched.n_cycles is 1"),
+    Rule("optim", ("dampening",), lambda v: v["mom"] == 0, "optim.mom is 0"),
+    Rule("data", ("seed",), lambda v: v["valid_pct"] is None, "data.valid_pct is null, so that nothing is cut"),
+)
+
+
+def warn_of_idle(config: Config, recipe: Recipe, data: "Data") -> None:
+    """Log, once a process, each key without effect."""
+    for sentence in (*idle(config, recipe), *by_data(config.data, data)):
+        warn(sentence)
+
+
+@cache
+def warn(sentence: str) -> None:
+    """Log a sentence once, however many runs a process has."""
+    log.warning(sentence)
+
+
+def idle(config: Config, recipe: Recipe) -> list[str]:
+    """A sentence for each key that was given and has no effect, saying why."""
+    found = [f"{key} has no effect: {reason}" for key, reason in (*by_rules(config), *by_phases(config, recipe))]
+    if config.optim.get("name") == "Rprop" and any(moves_lr(overridden(config.sched, p.sched)) for p in recipe.phases):
+        found.append(
+            "Rprop finds step sizes of its own: optim.lr is that of the first step, and the schedule of lr changes "
+            "nothing but weight decay; choose sched=constant, or another optim.name"
+        )
+    return found
+
+
+def by_rules(config: Config) -> Iterator[tuple[str, str]]:
+    """Keys without effect beside others of their group."""
+    for group, keys, holds, reason in RULES:
+        node = getattr(config, group)
+        values = {**defaults(node), **node}
+        try:
+            applies = holds(values)
+        except KeyError:  # of another function of the group
+            continue
+        yield from ((f"{group}.{key}", reason) for key in keys if applies and key in given(node))
+    searches = config.optim.get("lr") == "auto" or str(config.task["_target_"]).endswith(".lr_find")
+    phases = config.transfer.get("phases", {})
+    if not searches and not any("auto" in str(phase.get("lr")) for phase in phases.values()):
+        base = {"start_lr": 1e-7, "end_lr": 10.0, "num_it": 100, "suggest": "valley", "scale": 1.0}
+        for key, value in config.lr_find.items():
+            if value != base.get(key):
+                yield f"lr_find.{key}", "no learning rate is searched; give optim.lr=auto, or task=lr_find"
+
+
+def by_data(node: Node, data: "Data") -> Iterator[str]:
+    """A sentence for each key that says how to cut validation images, where the data have some of their own."""
+    is_cut = any(note.startswith(CUT) for note in data.notes)
+    for key in given(node):
+        if key in ("valid_pct", "seed") and not is_cut and node.get("valid_pct") is not None:
+            yield f"data.{key} has no effect: the data have validation images of their own, so that nothing is cut"
+
+
+def by_phases(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Keys that every phase gives a value of its own, or that its schedule moves."""
+    for group in ("sched", "augment"):
+        node = getattr(config, group)
+        owned = [getattr(phase, group) for phase in recipe.phases]
+        if group == "augment" and recipe.tta == 0 and all(one is False for one in owned):
+            for key in given(node):
+                if key != "resize":
+                    yield f"augment.{key}", "no phase augments: each has augment=false"
+        for key in given(node):
+            used = [overridden(node, one) if isinstance(one, Mapping) else node for one in owned]
+            if all(one.get(key) != node[key] or one["_target_"] != node["_target_"] for one in used):
+                where = " and ".join(f"transfer.phases.{phase.name}.{group}" for phase in recipe.phases)
+                yield f"{group}.{key}", f"{where} say otherwise; give it there"
+    used = [overridden(config.sched, phase.sched) for phase in recipe.phases]
+    is_one_cycle = all(one.get("cycle_len") == phase.epochs for one, phase in zip(used, recipe.phases, strict=True))
+    if "cycle_mult" in given(config.sched) and is_one_cycle:
+        yield "sched.cycle_mult", "one cycle of sched.cycle_len epochs is all that there is; give more epochs"
+    moved = [moved_by(sched) for sched in used]
+    for group, key in (*(("optim", key) for key in given(config.optim)), ("trainer", "label_smoothing")):
+        if key != "lr" and key in given(getattr(config, group)) and all(key in names for names in moved):
+            instead = "sched.moms" if key == "mom" and "moms" in config.sched else f"sched.hypers.{key}"
+            yield f"{group}.{key}", f"the schedule moves {key} by itself; give {instead}"
+
+
+def moved_by(sched: Node) -> set[str]:
+    """The hyperparameters that a schedule of expkit moves besides lr."""
+    name = str(sched["_target_"])
+    return {"mom"} if name == "expkit.sched.one_cycle" else {*sched.get("hypers", {})} - {"lr"}
+
+
+def moves_lr(sched: Node) -> bool:
+    """Whether a schedule changes the learning rate."""
+    return str(sched["_target_"]) != "expkit.sched.constant_lr" or sched.get("warmup", 0) != 0
+
+
+def given(node: Node) -> list[str]:
+    """The keys of a node that have another value than their default."""
+    base = defaults(node)
+    return [key for key, value in node.items() if key in base and value != base[key]]
+
+
+def defaults(node: Node) -> dict[str, Any]:
+    """The keys of the function that a node names, with their defaults as a config has them."""
+    function = trust.resolve(str(node["_target_"]), "_target_")
+    parameters = inspect.signature(function).parameters
+    found = {key: parameters[key].default for key in keywords(function)}
+    return {
+        key: [*value] if isinstance(value, tuple) else value
+        for key, value in found.items()
+        if value is not inspect.Parameter.empty
+    }
