@@ -73,8 +73,8 @@ def test_suggestions_hold_the_four_and_an_own(monkeypatch):
     assert tuple(found) == WAYS
     assert found["minimum"] == pytest.approx(1e-3, rel=0.2)
     monkeypatch.setenv("EXPKIT_TRUST", "tests")
-    own = suggestions(v_curve(), "tests.test_lr_finder.middle")
-    assert own == found | {"tests.test_lr_finder.middle": v_curve().lrs[52]}
+    own = suggestions(v_curve(), "tests.lr_finder.test_suggestions.middle")
+    assert own == found | {"tests.lr_finder.test_suggestions.middle": v_curve().lrs[52]}
 
 
 def middle(lrs, losses):
@@ -96,18 +96,18 @@ def broken(lrs):
 def test_an_own_function_is_run_only_where_it_is_trusted(monkeypatch):
     monkeypatch.delenv("EXPKIT_TRUST", raising=False)
     with pytest.raises(UserError, match=r"lr_find\.suggest: .*EXPKIT_TRUST=tests"):
-        check_lr_find(SETTINGS | {"suggest": "tests.test_lr_finder.middle"})
+        check_lr_find(SETTINGS | {"suggest": "tests.lr_finder.test_suggestions.middle"})
     monkeypatch.setenv("EXPKIT_TRUST", "tests")
-    check_lr_find(SETTINGS | {"suggest": "tests.test_lr_finder.middle"})
-    with pytest.raises(UserError, match=r"suggest=tests\.test_lr_finder\.nothing must give a learning rate above 0"):
-        suggestions(v_curve(), "tests.test_lr_finder.nothing")
-    with pytest.raises(UserError, match=r"suggest=tests\.test_lr_finder\.truth must give .*, got True"):
-        suggestions(v_curve(), "tests.test_lr_finder.truth")
-    with pytest.raises(UserError, match=r"suggest=tests\.test_lr_finder\.broken is called with .*raised TypeError: "):
-        suggestions(v_curve(), "tests.test_lr_finder.broken")
+    check_lr_find(SETTINGS | {"suggest": "tests.lr_finder.test_suggestions.middle"})
+    with pytest.raises(UserError, match=r"suggest=tests\.lr_finder\.test_suggestions\.nothing must give a learning rate above 0"):
+        suggestions(v_curve(), "tests.lr_finder.test_suggestions.nothing")
+    with pytest.raises(UserError, match=r"suggest=tests\.lr_finder\.test_suggestions\.truth must give .*, got True"):
+        suggestions(v_curve(), "tests.lr_finder.test_suggestions.truth")
+    with pytest.raises(UserError, match=r"suggest=tests\.lr_finder\.test_suggestions\.broken is called with .*raised TypeError: "):
+        suggestions(v_curve(), "tests.lr_finder.test_suggestions.broken")
     monkeypatch.delenv("EXPKIT_TRUST")
     with pytest.raises(UserError, match=r"lr_find\.suggest: .*EXPKIT_TRUST=tests"):
-        suggestions(v_curve(), "tests.test_lr_finder.middle")
+        suggestions(v_curve(), "tests.lr_finder.test_suggestions.middle")
 
 
 @pytest.mark.parametrize("points", [1, 14, 16])

@@ -17,7 +17,7 @@ from expkit.trainer.loop import Observer, Trainer
 from expkit.transfer import Phase, recipe
 from tests.conftest import ROOT
 from tests.optim.tiny import golden, tiny_from
-from tests.test_golden_sched import check_weights, data_of
+from tests.sched.test_golden_sched import check_weights, data_of
 
 RECIPES = sorted(Path(ROOT, "conf", "transfer").glob("*.yaml"))
 GROUPS = ["early", "late", "head"]
