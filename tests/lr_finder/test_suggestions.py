@@ -99,11 +99,15 @@ def test_an_own_function_is_run_only_where_it_is_trusted(monkeypatch):
         check_lr_find(SETTINGS | {"suggest": "tests.lr_finder.test_suggestions.middle"})
     monkeypatch.setenv("EXPKIT_TRUST", "tests")
     check_lr_find(SETTINGS | {"suggest": "tests.lr_finder.test_suggestions.middle"})
-    with pytest.raises(UserError, match=r"suggest=tests\.lr_finder\.test_suggestions\.nothing must give a learning rate above 0"):
+    with pytest.raises(
+        UserError, match=r"suggest=tests\.lr_finder\.test_suggestions\.nothing must give a learning rate above 0"
+    ):
         suggestions(v_curve(), "tests.lr_finder.test_suggestions.nothing")
     with pytest.raises(UserError, match=r"suggest=tests\.lr_finder\.test_suggestions\.truth must give .*, got True"):
         suggestions(v_curve(), "tests.lr_finder.test_suggestions.truth")
-    with pytest.raises(UserError, match=r"suggest=tests\.lr_finder\.test_suggestions\.broken is called with .*raised TypeError: "):
+    with pytest.raises(
+        UserError, match=r"suggest=tests\.lr_finder\.test_suggestions\.broken is called with .*raised TypeError: "
+    ):
         suggestions(v_curve(), "tests.lr_finder.test_suggestions.broken")
     monkeypatch.delenv("EXPKIT_TRUST")
     with pytest.raises(UserError, match=r"lr_find\.suggest: .*EXPKIT_TRUST=tests"):
