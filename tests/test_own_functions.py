@@ -11,7 +11,9 @@ from expkit.errors import UserError
 from expkit.model.classifier import Classifier, LayerGroup
 from expkit.optim import sgd
 from expkit.run import assemble
+from expkit.run_folder import RunFolder
 from expkit.sched import linear
+from expkit.task.schedule_plot import plot_schedule
 
 OWN = __name__
 
@@ -113,3 +115,10 @@ def test_what_cannot_be_called_or_trained_is_told_in_a_sentence(config_of, group
 def test_features_are_not_precomputed_with_a_model_that_has_no_head_by_itself(config_of):
     with pytest.raises(UserError, match=r"Plain, but features .*Classifier\(body, pool, head, .* transfer=fine_tune"):
         assemble(digits(config_of, "frozen_precompute", model=("Plain", {})))
+
+
+def test_the_schedule_of_a_model_without_weights_is_drawn(config_of, tmp_path, capsys):
+    config = digits(config_of, "scratch", model=("Plain", {}))
+    plot_schedule(config, RunFolder.create(tmp_path / "run", "test", {}, []))
+    assert (tmp_path / "run" / "plots" / "schedule.png").is_file()
+    assert capsys.readouterr().out.endswith("schedule.png\n")

@@ -15,6 +15,7 @@ from expkit.run_folder import RunFolder
 from expkit.task.training import fit_phases, train
 from expkit.trainer.loop import Observer, Stopped
 from tests.conftest import SMALL_MODEL
+from tests.feed.test_loading import workers_now
 from tests.trainer.test_loop import StopAt, equal, weights
 
 # Size 16 computes in float32, where a batch of features and one of images give the same numbers but for rounding.
@@ -216,3 +217,26 @@ def test_epochs_that_do_not_suit_a_phase_are_advised_for_the_run(config_of, over
         assemble(config_of(*common, *overrides))
     for given in advice.split(" or "):
         assemble(config_of(*common, *overrides, *given.split()))
+
+
+def test_workers_end_with_the_phase_that_needs_them(config_of, colour_folders):
+    config = config_of(
+        *(
+            "data=folders",
+            f"data.root={colour_folders}",
+            *SMALL_MODEL,
+            "image_size=16",
+            "batch_size=8",
+            "num_workers=1",
+        ),
+        *("augment=side_on", "transfer=fine_tune", "epochs=2", "transfer.phases.head.augment=false", "tracking=none"),
+    )
+    run = assemble(config)
+    seen = []
+    for phase in run.recipe.phases:
+        train, _ = run.feed.batches(phase)
+        next(iter(train))
+        seen.append({worker.pid for worker in workers_now()})
+    run.feed.close()
+    assert [len(pids) for pids in seen] == [1, 1]
+    assert seen[0].isdisjoint(seen[1])

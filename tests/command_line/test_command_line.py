@@ -86,6 +86,10 @@ def test_help_shows_groups_and_examples(tmp_path):
         ),
         (["data=csv"], "error: data.file has no default: give it as data.file=VALUE"),
         (["resume=nowhere"], "error: nowhere is neither a run folder nor the id of a run"),
+        (
+            [f"resume={'0' * 32}"],
+            f"error: {'0' * 32} is neither a run folder nor the id of a run in sqlite:///outputs/mlflow.db: give",
+        ),
     ],
 )
 def test_mistakes_are_answered_in_one_message_and_leave_nothing(tmp_path, arguments, message):
@@ -355,3 +359,39 @@ def test_a_run_folder_that_cannot_be_made_is_named_in_a_sentence(where, tmp_path
     status, _, err = expkit("+experiment=digits", f"hydra.run.dir={where}", cwd=tmp_path)
     assert (status, err.count("\n")) == (1, 1)
     assert re.search(r"^error: .* cannot be made .*hydra\.run\.dir=DIR", err)
+
+
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="this system has no directory in which nobody may write")
+def test_a_working_directory_that_cannot_be_written_to_is_named_in_a_sentence():
+    status, _, err = expkit("+experiment=digits", "tracking=none", cwd=Path("/sys"))
+    assert (status, err.count("\n")) == (1, 1)
+    assert re.search(r"^error: .* cannot be made .*hydra\.run\.dir=DIR", err)
+
+
+def test_a_server_that_is_down_is_told_in_seconds_where_a_run_is_asked_for(tmp_path, monkeypatch):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    command = [sys.executable, "-m", "expkit", f"resume={'0' * 32}"]
+    env = {**os.environ, "MLFLOW_TRACKING_URI": address}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"error: cannot look up the run {'0' * 32}: {address} does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+FORKSERVER = "import multiprocessing as m; m.set_start_method('forkserver'); from expkit.__main__ import main; main()"
+
+
+def test_workers_that_are_not_forked_leave_ctrl_c_to_the_run(tmp_path, colour_folders):
+    """As Python 3.14 starts them; a terminal sends Ctrl-C to every process of the run."""
+    arguments = ["data=folders", f"data.root={colour_folders}", *SMALL_MODEL, "image_size=16", "batch_size=8"]
+    arguments += ["epochs=200", "num_workers=2", "tracking=none", "hydra.run.dir=run"]
+    command = [sys.executable, "-c", FORKSERVER, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
+    wait_until(lambda: (tmp_path / "run" / "checkpoints" / "last.pt").exists(), process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.count("\n")) == (130, 1), err
+    assert re.search(r"^stopped after step \d+; go on with  python -m expkit resume=run$", err)

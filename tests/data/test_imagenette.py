@@ -85,3 +85,11 @@ def test_a_root_that_is_beside_the_data_set_fetches_nothing(layout):
     for wrong, right in ((root / "train", root), (root.parents[1], root.parent)):
         with pytest.raises(UserError, match=rf"{wrong} does not hold the data set, but data\.root={right} does"):
             imagenette(root=str(wrong))
+
+
+def test_what_was_fetched_and_is_not_whole_is_not_blamed_on_the_download_key(publish, save, tmp_path, monkeypatch):
+    save("packed/imagenette2-160/train/n01440764/1.JPEG")
+    monkeypatch.setitem(ARCHIVES, 160, publish(tmp_path / "packed" / "imagenette2-160"))
+    with pytest.raises(UserError, match="what was fetched is not whole") as raised:
+        imagenette(root=str(tmp_path / "data"))
+    assert "data.download is false" not in str(raised.value)

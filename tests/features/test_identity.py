@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -142,3 +145,32 @@ def test_how_images_are_read_matters():
     assert not same(read(), read(Reading(alpha="black")))
     assert not same(read(), read(Reading(white=4095)))
     assert not same(read(view=1), read(transforms=side_on(24, zoom=8.0), view=1))
+
+
+OWN_NET = """
+from torch import nn
+from expkit.model.classifier import Classifier, LayerGroup
+
+def net(classes):
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.{act}())
+    groups = [LayerGroup("body", (body,))]
+    return Classifier(body, nn.Flatten(), nn.Linear(4, classes), body_groups=groups, mean=(0,) * 3, std=(1,) * 3)
+"""
+LOOK = """
+import torch
+from expkit.features import identity_of
+from expkit.features.identity import key_of
+cpu = torch.device("cpu")
+node = {"_target_": "own_net_of_this_test.net"}
+print(key_of(identity_of(node, seed=0, image_size=8, precision="fp32", device=cpu, native=True)))
+"""
+
+
+def test_the_code_of_a_users_own_model_matters(tmp_path):
+    def look(act):
+        (tmp_path / "own_net_of_this_test.py").write_text(OWN_NET.format(act=act))
+        path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+        env = {**os.environ, "EXPKIT_TRUST": "own_net_of_this_test", "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run([sys.executable, "-c", LOOK], env=env, check=True, capture_output=True, text=True).stdout
+
+    assert look("ReLU") == look("ReLU") != look("Tanh")

@@ -1,5 +1,6 @@
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -415,3 +416,34 @@ def test_subsets_of_real_photos_stream_through_workers(pets_mini):
     with loader_of(images, side_on(64), batch_size=8, num_workers=2) as loader:
         batches = drawn(loader.stream(0, 0, 1))
     assert sorted(torch.cat([labels for _, labels in batches]).tolist()) == list(range(16))
+
+
+SMALL_SHM = """
+import subprocess, sys
+import torch
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", "/dev/shm"], check=True)
+from expkit.augment import none
+from expkit.data import folders
+from expkit.feed.loading import make_loader
+with make_loader(
+    folders(root=sys.argv[1]).train, none(64), batch_size=16, seed=0, train=False, num_workers=2
+) as loader:
+    print(sum(batch.images.long().sum().item() for batch in loader))
+with make_loader(
+    folders(root=sys.argv[1]).train, none(64), batch_size=16, seed=0, train=False, num_workers=0
+) as loader:
+    print(sum(batch.images.long().sum().item() for batch in loader))
+"""
+
+
+def test_batches_come_the_same_where_shared_memory_is_small(colour_folders):
+    """As in a container: here a mount of the test's own, which needs the right to make one."""
+    alone = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a small /dev/shm")
+    command = [*alone, sys.executable, "-c", SMALL_SHM, str(colour_folders)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    with_workers, without = done.stdout.split()[-2:]
+    assert with_workers == without
+    assert "travel through pipes" in done.stderr

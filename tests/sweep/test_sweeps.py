@@ -358,3 +358,15 @@ def test_no_trial_begins_after_the_timeout(swept):
     sweep = swept(LR, "hydra.sweeper.n_trials=1000", "hydra.sweeper.timeout=2")
     assert 1 <= len(trials_of(sweep)) < 1000
     assert {trial.state for trial in trials_of(sweep)} <= {TrialState.COMPLETE, TrialState.PRUNED}
+
+
+@pytest.mark.parametrize("names", [("who? a", "who? b"), ("feat%2Flr", "feat/lr")])
+def test_projects_whose_names_a_url_would_take_apart_have_studies_of_their_own(swept, directory, monkeypatch, names):
+    for name in names:
+        project = directory / name
+        project.mkdir(parents=True)
+        monkeypatch.chdir(project)
+        swept(LR, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine")
+        (folder,) = project.glob("outputs/digits/sweep_mine")
+        assert (folder / "0" / "result.json").is_file(), "or the study of the other was found"
+        assert (folder / "study.db").is_file()

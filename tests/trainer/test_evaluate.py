@@ -1,7 +1,10 @@
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, log_loss
+from torch.overrides import TorchFunctionMode
 
 from expkit.feed.loading import Batch
 from expkit.trainer import evaluate
@@ -30,3 +33,32 @@ def test_confusion_has_a_row_for_each_label():
     labels, guesses = np.array([0, 0, 1, 2]), np.array([0, 2, 1, 2])
     found = evaluate.confusion_matrix(labels, guesses, 4)
     assert found.tolist() == confusion_matrix(labels, guesses, labels=range(4)).tolist()
+
+
+class Joined(TorchFunctionMode):
+    """Knows which tensors that `torch.cat` made are still there."""
+
+    def __init__(self) -> None:
+        self.alive: list[weakref.ref[torch.Tensor]] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function is torch.cat:
+            self.alive = [one for one in [*self.alive, weakref.ref(made)] if one() is not None]
+        return made
+
+
+@pytest.mark.parametrize("views", [3, 16])
+def test_views_are_averaged_one_by_one(views):
+    """However many there are, no more than a sum and one of them is held."""
+    held = []
+
+    def logits_of(batch: Batch) -> torch.Tensor:
+        held.append(sum(one() is not None for one in joined.alive))
+        return torch.zeros(len(batch.labels), 3)
+
+    batch = Batch(torch.zeros(4, 3, 2, 2), torch.tensor([0, 1, 2, 0]))
+    with Joined() as joined:
+        evaluate.evaluate_views(logits_of, [batch], ([batch] for _ in range(views)), 3)
+    assert len(held) == views + 1
+    assert max(held) <= 4, "the probabilities and labels of the sum and of a view"

@@ -1,6 +1,7 @@
 """What lies among the images and is not read."""
 
 import pytest
+from PIL import Image
 
 from expkit.data import folders
 from expkit.errors import UserError
@@ -84,3 +85,19 @@ def test_an_empty_class_of_valid_is_as_one_that_lacks(tmp_path, save, caplog):
     (tmp_path / "valid" / "dog").mkdir()
     assert len(folders(root=str(tmp_path)).valid) == 1
     assert "no image in valid:\n  dog" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [(".mpo", "MPO"), (".j2k", "JPEG2000"), (".jpf", "JPEG2000"), (".TGA", "TGA"), (".HEIC", "HEIF")],
+)
+def test_rarer_images_are_known_by_their_suffix(root, suffix, kind):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="the extra formats is not installed").register_heif_opener()
+    (root / "fox").mkdir()
+    for number in range(2):
+        Image.open(root / "cat" / f"{number}.JPG").save(root / "fox" / f"{number}{suffix}", kind)
+    data = folders(root=str(root))
+    assert data.classes == ("cat", "dog", "fox")
+    names = [part.name(index) for part in (data.train, data.valid) for index in range(len(part))]
+    assert sum(name.startswith("fox/") for name in names) == 2
