@@ -18,10 +18,11 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit import interrupt, trust
-from expkit.causes import is_full
-from expkit.command_line.guard import clear, refused_early
+from expkit.build import build
+from expkit.causes import is_full, is_refusal
+from expkit.command_line.guard import clear
 from expkit.command_line.hydra_line import run_hydra
-from expkit.config.composed import experiment, explain, plain, written
+from expkit.config.composed import experiment, explain, written
 from expkit.config.composition import expanded
 from expkit.config.edited import heed_edits
 from expkit.config.files import load_yaml
@@ -30,10 +31,10 @@ from expkit.errors import UserError
 from expkit.grid.again import is_sent, job_again
 from expkit.grid.tracked import place_in_grid
 from expkit.project import project_of
-from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
 from expkit.secrets import typed_overrides
 from expkit.tracking import send_rest
+from expkit.tracking.finding import config_of, find_run
 from expkit.urls import hide
 
 REFUSED_FILES = {"expkit.log", ".lock", ".create.lock", ".tracking.lock", "end.json", "tracking.json", "tracking.log"}
@@ -150,7 +151,7 @@ def run_task(composed: DictConfig) -> object:
             raise UserError(
                 "hydra.sweeper.params are for a sweep, and one run would ignore them: add -m, or leave +sweeps out"
             )
-        config = plain(composed)
+        config = config_of(composed)
         values, overrides = written(config, composed), typed_overrides(hydra_config)
         if place and (folder / "config.yaml").exists():
             run = job_again(RunFolder(folder, experiment()), replace(config, **values), overrides)
@@ -160,9 +161,9 @@ def run_task(composed: DictConfig) -> object:
         clear(folder, only_begun, grid)
         raise
     try:
-        done = build(config.task, config, run)
+        done = build(config.task, config, run, group="task")
     except UserError as error:
-        if grid is None and refused_early(error, run):
+        if grid is None and is_refusal(error) and not run.has_begun:
             clear(folder, only_begun | REFUSED_FILES)
         raise
     clear(folder, only_begun, grid)
@@ -183,7 +184,7 @@ def resume(run: str, others: list[str]) -> None:
         go_back(sweep)
         send_rest(sweep)
         return
-    folder = RunFolder.find(run)
+    folder = find_run(run)
     with folder.held():
         edits = heed_edits(folder, allowed)
         if "data" in allowed:
@@ -191,8 +192,8 @@ def resume(run: str, others: list[str]) -> None:
     for line in edits:
         print(f"going on with a change: {line}")
     go_back(folder.path)
-    config = plain(load_yaml(folder.config))
-    build(config.task, config, folder)
+    config = config_of(load_yaml(folder.config))
+    build(config.task, config, folder, group="task")
 
 
 def allowance(arguments: list[str]) -> tuple[list[str], list[str]]:

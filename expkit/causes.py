@@ -42,6 +42,11 @@ OWN = (Cause.DIVERGED, Cause.REFUSED)
 """The config's own doing: it ends so whenever and wherever it is run."""
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether a run ended for what its config says, or for its data."""
+    return cause_of(error) in (Cause.REFUSED, Cause.DATA)
+
+
 def cause_of(error: BaseException) -> Cause:
     """Sort an exception, by itself and by those that it was raised from."""
     chain = list(chain_of(error))

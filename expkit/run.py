@@ -1,16 +1,19 @@
 """The wiring: the only place that turns configs into objects."""
 
-import importlib
+import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from expkit import transfer, trust
-from expkit.check import check_arguments, check_given
-from expkit.config.schema import GROUPS, HANDED, Config, Node, check_node, takes
+from expkit.build import Node, function_of, keys_of
+from expkit.config.plan import overridden, plan
+from expkit.config.schema import HANDED, Config, takes
 from expkit.errors import DataError, UserError, at_fault
+from expkit.own_functions import check_has_body, made
 from expkit.randomness import seed_of
-from expkit.sched import Schedules, WrongEpochs, sgdr_epochs
+from expkit.sched import Schedules, WrongEpochs
 from expkit.transfer import Phase, Recipe
 
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
 
     from expkit.augment import Transforms
     from expkit.data.items import Data
-    from expkit.features import Frozen
-    from expkit.feed.phases import Feed, Kept
+    from expkit.features import BodyInfo, FeatureCache, Frozen
+    from expkit.feed.phases import Feed
     from expkit.model.classifier import Classifier
     from expkit.trainer.loop import Trainer
 
@@ -35,6 +38,8 @@ class Run:
     feed: "Feed"
     base: list[float]
     """optim.lr of each layer group; 1 where the LR finder will tell."""
+    body: "BodyInfo | None"
+    """Stands for the model's body where all phases read precomputed features: it is never run."""
 
     @property
     def epochs(self) -> int:
@@ -44,15 +49,15 @@ class Run:
     @property
     def precision(self) -> str:
         """The precision of the run: bf16 where the body or a head on its features computes in it, else fp32."""
-        return "bf16" if "bf16" in (self.feed.precision, self.trainer.precision) else "fp32"
+        return "bf16" if "bf16" in (self.body and self.body.precision, self.trainer.precision) else "fp32"
 
     @property
     def features(self) -> dict[str, str] | None:
         """Where all phases read precomputed features: the precision of the body that gave them, and of their head."""
-        if self.feed.precision is None:
+        if self.body is None:
             return None
         half = self.trainer.autocast is not None and self.trainer.autocast_features
-        return {"body": self.feed.precision, "head": "bf16" if half else "fp32"}
+        return {"body": self.body.precision, "head": "bf16" if half else "fp32"}
 
     def describe(self) -> str:
         """One line for the log: what trains on how much."""
@@ -102,122 +107,62 @@ class Run:
         return f"{error.wrong}; give {' or '.join(fit)}{error.otherwise}"
 
 
-PROMISED: dict[str, tuple[str, str]] = {
-    "data": ("expkit.data.items.Data", "an expkit.data.Data"),
-    "augment": ("expkit.augment.Transforms", "expkit.augment.Transforms"),
-    "model": ("torch.nn.Module", "a torch.nn.Module with layer_groups"),
-    "optim": ("expkit.optim.optimizer.Optimizer", "an expkit Optimizer"),
-    "sched": ("builtins.dict", "a dict of schedules"),
-    "transfer": ("expkit.transfer.Recipe", "an expkit.transfer.Recipe"),
-    "trainer": ("expkit.trainer.loop.Trainer", "an expkit Trainer"),
-}
-"""What the functions of a group give: its class, and in words."""
+class Kept:
+    """What the runs of one process share: data sets, opened features, and the model that each begins with."""
+
+    def __init__(self) -> None:
+        self.built: dict[str, Data] = {}
+        self.begun: tuple[str, Any] | None = None
+        """What the last model was built from, and the model, untrained."""
+
+    @cached_property
+    def features(self) -> "FeatureCache":
+        """The cache of features."""
+        from expkit.features import FeatureCache
+
+        return FeatureCache()
+
+    def data(self, node: Node) -> "Data":
+        """The data that a node describes, read and checked by the first run that asks."""
+        key = as_text(node)
+        if key not in self.built:
+            self.built[key] = read(node)
+        return self.built[key]
+
+    def model(self, config: Config, *wired: object) -> Any:
+        """The model that a run begins with: a copy of the one before, where that began alike.
+
+        To draw or read its weights takes longer than the training of a small trial.
+        """
+        from expkit.features.identity import weights_identity
+
+        key = as_text(config.model, config.seed, weights_identity(config.model.get("weights"), config.seed), *wired)
+        if self.begun is None or self.begun[0] != key:
+            self.begun = key, seeded(config, *wired)
+        return copy.deepcopy(self.begun[1])
 
 
 HEAD_ALONE = (*HANDED["model"], "features", "body_groups")
 """What the wiring hands to a function of a model that is to give its head alone."""
 
 
-def keys_of(node: Node) -> dict[str, Any]:
-    """The keyword arguments in a node."""
-    return {key: value for key, value in node.items() if key != "_target_"}
-
-
-def function_of(node: Node, group: str | None = None) -> Callable[..., Any]:
-    """The function that a node names; of `group`, if given."""
-    return trust.resolve(str(node["_target_"]), "_target_", [f"expkit.{one}" for one in ([group] if group else GROUPS)])
-
-
-def build(node: Node, *wired: object, group: str | None = None) -> Any:
-    """Call the function that a checked node names with what the wiring hands over and the node's keys.
-
-    Raises UserError where a function of the user's gives something else than those of its `group`.
-    """
-    target = str(node["_target_"])
-    made = function_of(node, group)(*wired, **keys_of(node))
-    if group in PROMISED and trust.is_users(target):
-        module, _, name = PROMISED[group][0].rpartition(".")
-        kind = getattr(importlib.import_module(module), name)
-        if not isinstance(made, kind) or (group == "model" and not hasattr(made, "layer_groups")):
-            raise UserError(f"{group}._target_: {target} must give {PROMISED[group][1]}, got a {type(made).__name__}")
-        if group == "model":
-            check_layer_groups(made, target)
-    return made
-
-
-def check_layer_groups(model: Any, target: str) -> None:
-    """Refuse a user's model with parameters that no layer group trains, or that two do."""
-    from expkit.model.classifier import check_groups
-
-    try:
-        check_groups(model)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"model._target_: the layer_groups of {target} must be expkit.model.classifier.LayerGroup(name, modules), "
-            f"and hold each parameter once: {error}"
-        ) from error
-
-
-def check_has_body(model: Any, config: Config) -> None:
-    """Refuse to precompute with a user's model whose head cannot be told from its body."""
-    from expkit.model.classifier import Classifier
-
-    if not isinstance(model, Classifier):
-        raise UserError(
-            f"model._target_: {config.model['_target_']} gives a {type(model).__name__}, but features can be "
-            "precomputed only with an expkit.model.classifier.Classifier(body, pool, head, ...), which has its head by "
-            "itself: give one, or train on images, such as with transfer=fine_tune"
-        )
+def as_text(*parts: object) -> str:
+    """Plain values as text."""
+    return json.dumps(parts, sort_keys=True, default=repr)
 
 
 def read(node: Node) -> "Data":
     """The data that a checked node describes; how it was read is logged, and told on the screen once a process."""
     from expkit.data.telling import tell
 
-    data: Data = build(node, group="data")
+    data: Data = made(node, group="data")
     tell(data)
     return data
 
 
-def plan(config: Config) -> Recipe:
-    """The phases of a checked config. Nothing is built and no data touched.
-
-    Raises UserError for phases that do not fit the epochs, or override what the schedule or augmentation has not.
-    """
-    recipe: Recipe = build(config.transfer, epochs_of(config), group="transfer")
-    for phase in recipe.phases:
-        for group in ("sched", "augment"):
-            override = getattr(phase, group)
-            if isinstance(override, Mapping):
-                key = f"transfer.phases.{phase.name}.{group}"
-                check_node(group, overridden(getattr(config, group), override), key)
-                check_named(group, override, key)
-    return recipe
-
-
-def overridden(node: Node, override: Node | None) -> Node:
-    """A node with some of its keys replaced, or a whole other one where the override names its own target.
-
-    `one_cycle: {...}` in an override holds keys that are for that function alone; those given plainly win.
-    """
-    if override is None or "_target_" in override:
-        return override or node
-    own = str(node["_target_"]).rpartition(".")[2]
-    names = {own, *trust.functions_of("expkit.sched"), *trust.functions_of("expkit.augment")}
-    named = {name: keys for name, keys in override.items() if name in names and isinstance(keys, Mapping)}
-    return {**node, **named.get(own, {}), **{name: one for name, one in override.items() if name not in named}}
-
-
-def check_named(group: str, override: Node, key: str) -> None:
-    """Refuse keys that are for one function of a group alone, where that function does not take them."""
-    for name, function in trust.functions_of(f"expkit.{group}").items():
-        if "_target_" not in override and isinstance(override.get(name), Mapping):
-            check_given(function, override[name], f"{key}.{name}")
-
-
 def schedules_of(config: Config, phase: Phase, peaks: Sequence[float]) -> Schedules:
     """The schedules of a phase whose layer groups have these peak learning rates."""
-    schedules: Schedules = build(overridden(config.sched, phase.sched), peaks, phase.epochs, group="sched")
+    schedules: Schedules = made(overridden(config.sched, phase.sched), peaks, phase.epochs, group="sched")
     return schedules
 
 
@@ -227,7 +172,7 @@ def transforms_of(config: Config, phase: Phase) -> "Transforms":
     Raises UserError for random transforms where features are to be precomputed, and views that would be alike.
     """
     override = phase.augment or None
-    transforms: Transforms = build(overridden(config.augment, override), config.image_size, group="augment")
+    transforms: Transforms = made(overridden(config.augment, override), config.image_size, group="augment")
     if phase.augment is False:
         transforms = transforms.fixed()
     key = f"transfer.phases.{phase.name}"
@@ -275,7 +220,7 @@ def differing(identity: Mapping[str, Any]) -> str:
     return keywords or str(function["function"])
 
 
-def assemble(config: Config, kept: "Kept | None" = None) -> Run:
+def assemble(config: Config, kept: Kept | None = None) -> Run:
     """Build everything that a checked config describes, in the order in which data flows.
 
     `kept` hands on what runs of one process share.
@@ -283,7 +228,8 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     """
     recipe = plan(config)
 
-    from expkit.feed.phases import Feed, Kept
+    from expkit.features.loader import opener
+    from expkit.feed.phases import Feed
 
     make_model = kept.model if kept else seeded  # of one that is kept, a run has a copy
     kept = kept or Kept()
@@ -293,7 +239,7 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
     if classes < 2:
         raise UserError(f"the data has one class, {data.classes[0]!r}, so there is nothing to tell apart; give two")
     transforms = {phase.name: transforms_of(config, phase) for phase in recipe.phases}
-    views = build(config.augment, config.image_size, group="augment")
+    views = made(config.augment, config.image_size, group="augment")
     check_validation(recipe, transforms, views)
     if recipe.tta and not views.random:
         raise UserError(
@@ -302,20 +248,21 @@ def assemble(config: Config, kept: "Kept | None" = None) -> Run:
         )
     frozen = frozen_body(config, classes) if recipe.precomputes else None
     # A model of the user's that cannot give its head alone is built whole; its head then reads what its body gave.
-    alone = recipe.all_frozen and takes(function_of(config.model), HEAD_ALONE, keys_of(config.model))
+    alone = recipe.all_frozen and takes(function_of(config.model, "model"), HEAD_ALONE, keys_of(config.model))
     body = kept.features.body(frozen) if frozen and alone else None
     model = make_model(config, classes, body.width, body.groups) if body else make_model(config, classes)
     if frozen and body is None:
-        check_has_body(model, config)
-    optimizer = build(with_rate(config.optim), model, group="optim")
+        check_has_body(model, config.model)
+    optimizer = made(with_rate(config.optim), model, group="optim")
     # A head on float32 features computes in float32, as it would behind the body that gave them.
     node = {**config.trainer, "precision": "fp32"} if body and body.precision == "fp32" else config.trainer
     size = None if body else config.image_size
-    trainer: Trainer = build(node, model, optimizer, classes, config.seed, size, group="trainer")
+    trainer: Trainer = made(node, model, optimizer, classes, config.seed, size, group="trainer")
     if frozen and body is None:
         frozen = replace(frozen, build=lambda: (model, trainer.device, trainer.autocast))
-    feed = Feed(config, data, kept, frozen, transforms, views, recipe.tta, body)
-    run = Run(config, data, recipe, trainer, feed, optimizer.get("lr"))
+    features = opener(kept.features, frozen, config.num_workers) if frozen else None
+    feed = Feed(config, data, transforms, views, recipe.tta, features, is_whole=body is None)
+    run = Run(config, data, recipe, trainer, feed, optimizer.get("lr"), body)
     run.check()
     check_pieces(trainer, min(config.batch_size, len(data.train)))
     return run
@@ -336,7 +283,7 @@ def seeded(config: Config, *wired: object) -> Any:
     import torch
 
     torch.manual_seed(seed_of(config.seed, "weights"))
-    return build(config.model, *wired, group="model")
+    return made(config.model, *wired, group="model")
 
 
 def frozen_body(config: Config, classes: int) -> "Frozen":
@@ -352,7 +299,7 @@ def frozen_body(config: Config, classes: int) -> "Frozen":
 
     def build_body() -> "tuple[Classifier, torch.device, torch.dtype | None]":
         model = seeded(config, classes).to(device)
-        check_has_body(model, config)
+        check_has_body(model, config.model)
         to_channels_last(model)
         half = computes_in_bf16(precision, model, device, config.image_size)
         return model, device, torch.bfloat16 if half else None
@@ -362,33 +309,6 @@ def frozen_body(config: Config, classes: int) -> "Frozen":
         config.model, seed=config.seed, image_size=config.image_size, precision=precision, device=device, native=native
     )
     return Frozen(identity, build_body)
-
-
-def epochs_of(config: Config) -> int:
-    """The epochs of a config; where it says `auto`, those that its phases take.
-
-    Raises UserError where a phase takes the rest, but no number of cycles says how long that is.
-    """
-    if config.epochs != "auto":
-        return config.epochs
-    return sum(phase_epochs(config, name, node) for name, node in config.transfer.get("phases", {}).items())
-
-
-def phase_epochs(config: Config, name: str, node: Node) -> int:
-    """The epochs that a phase takes by itself. Raises UserError for keys or values that a phase or schedule has not."""
-    key = f"transfer.phases.{name}"
-    check_arguments(transfer.phase, node, key)
-    length: int | str = node.get("epochs", "rest")
-    if isinstance(length, int):
-        return length
-    sched = overridden(config.sched, node.get("sched"))
-    check_node("sched", sched, f"{key}.sched")
-    if sched.get("n_cycles") is None:
-        raise UserError(
-            "epochs=auto follows from sched=sgdr sched.n_cycles=N, or from a number of epochs for each phase, "
-            f"but {key} has neither; give one of them, or a number of epochs"
-        )
-    return sgdr_epochs(sched.get("cycle_len", 1), sched.get("cycle_mult", 2), sched["n_cycles"])
 
 
 def check_pieces(trainer: "Trainer", images: int) -> None:

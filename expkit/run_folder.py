@@ -54,25 +54,22 @@ class RunFolder:
         return folder
 
     @classmethod
-    def find(cls, run: str) -> "RunFolder":
-        """The folder of an earlier run, named by its path or by its MLflow run id.
-
-        Raises UserError where there is no such run.
-        """
-        path = Path(run)
+    def at(cls, path: Path) -> "RunFolder":
+        """The folder of an earlier run. Raises UserError where that is none."""
         owners = (one for one in path.absolute().parents if is_record(one))
         if path.exists() and not (path / "config.yaml").exists() and (owner := next(owners, None)):
             raise UserError(f"{path} is a part of a run: name its folder, {shown(owner)}")
-        if not path.is_dir():
-            from expkit.tracking import folder_of
-
-            path = folder_of(run)
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder: it has no config.yaml; give one below outputs/")
         facts = read_json(path / "run.json", "experiment")
         if "place" not in facts:  # which leads to the project as well
             read_json(path / "run.json", "started_in")
         return cls(path.resolve(), facts["experiment"])
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run came further than to read and build what its config says."""
+        return self.metrics.exists() or self.plots.exists() or "fingerprint" in read_json(self.facts)
 
     def note(self, **facts: Any) -> None:
         """Add to what is known of the run; only the process that holds the run may."""

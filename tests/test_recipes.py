@@ -8,9 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from expkit.errors import UserError
-from expkit.feed.phases import Kept
 from expkit.model.head_only import HeadOnly
-from expkit.run import assemble, schedules_of
+from expkit.run import Kept, assemble, schedules_of
 from expkit.run_folder import RunFolder
 from expkit.task.training import fit_phases, train
 from expkit.trainer.loop import Observer, Stopped

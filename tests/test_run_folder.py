@@ -54,17 +54,17 @@ with RunFolder(Path({str(tmp_path)!r}), "test").held():
 
 def test_a_run_is_found_again_and_not_trained_over(tmp_path):
     RunFolder.create(tmp_path, "pets", {"epochs": 3}, ["epochs=3"])
-    assert RunFolder.find(str(tmp_path)) == RunFolder(tmp_path, "pets")
-    assert RunFolder.find(str(tmp_path)).config.read_text() == "epochs: 3\n"
+    assert RunFolder.at(tmp_path) == RunFolder(tmp_path, "pets")
+    assert RunFolder.at(tmp_path).config.read_text() == "epochs: 3\n"
     with pytest.raises(UserError, match="holds a run already: go on with  python -m expkit resume="):
         RunFolder.create(tmp_path, "pets", {}, [])
     with pytest.raises(UserError, match=f"run.json is a part of a run: name its folder, {tmp_path}"):
-        RunFolder.find(str(tmp_path / "run.json"))
+        RunFolder.at(tmp_path / "run.json")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has no config\.yaml"):
-        RunFolder.find(str(tmp_path))
+        RunFolder.at(tmp_path)
 
 
 STATE = {"fingerprint": "0123", "epoch_steps": 4, "model": {}, "optimizer": {}, "state": {}}
@@ -151,10 +151,10 @@ def test_a_damaged_file_of_a_run_is_named_with_what_to_do(tmp_path, name, conten
 def test_a_run_whose_facts_are_gone_is_named(tmp_path):
     (tmp_path / "config.yaml").write_text("{}")
     with pytest.raises(UserError, match=r"run\.json is missing: put a whole copy"):
-        RunFolder.find(str(tmp_path))
+        RunFolder.at(tmp_path)
     (tmp_path / "run.json").write_text('{"experiment": "toy"}')
     with pytest.raises(UserError, match=r"run\.json lacks 'started_in'"):
-        RunFolder.find(str(tmp_path))
+        RunFolder.at(tmp_path)
 
 
 def test_what_is_kept_of_the_best_epoch_is_looked_at_as_a_run_goes_on(tmp_path):

@@ -14,10 +14,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from expkit.causes import Cause, cause_of
 from expkit.errors import UserError
 from expkit.grid import again as grid_again
-from expkit.run_folder import RunFolder, read_json, refuse_others, refuse_run
+from expkit.run_folder import read_json, refuse_others, refuse_run
 from expkit.sweep.space.settings import TARGET
 
 GRID_FILES = ("end.json", "jobs.csv", "metrics.jsonl", "multirun.yaml", "run.json", "tracking.json")
@@ -94,12 +93,6 @@ def clear(folder: Path, names: set[str], grid: Path | None = None) -> None:
     with suppress(OSError):  # somebody else has put something there
         for path in found.missing:
             path.rmdir()
-
-
-def refused_early(error: Exception, run: RunFolder) -> bool:
-    """Whether a run was refused for its config or data before it came further than to read and build these."""
-    begun = run.metrics.exists() or run.plots.exists() or "fingerprint" in read_json(run.facts)
-    return not begun and cause_of(error) in (Cause.REFUSED, Cause.DATA)
 
 
 def found_by(folder: Path, grid: Path | None) -> Found:

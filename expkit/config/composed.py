@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -16,9 +15,9 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 from expkit.check import nearest
 from expkit.command import pasted
 from expkit.config.composition import expanded
+from expkit.config.plan import plan
 from expkit.config.schema import GROUPS, ROOT, Config, check_config
 from expkit.errors import UserError
-from expkit.run import plan
 from expkit.secrets import as_written, resolved
 
 QUOTED_KEY = re.compile(r"""["']([\w.]+)["'](?=\s*:)""")
@@ -34,7 +33,7 @@ def plain(composed: DictConfig | ListConfig) -> Config:
         values = resolved(composed)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no default: give it as {error.full_key}=VALUE") from None
-    config = with_earlier_run(check_config({key: at_home(value) for key, value in values.items()}))
+    config = check_config({key: at_home(value) for key, value in values.items()})
     plan(config)
     return config
 
@@ -42,20 +41,6 @@ def plain(composed: DictConfig | ListConfig) -> Config:
 def written(config: Config, composed: DictConfig) -> dict[str, Any]:
     """A config as a run folder keeps it, `composed` being what it was made of: secrets stay references."""
     return as_written(asdict(config), composed)
-
-
-def with_earlier_run(config: Config) -> Config:
-    """The config with the folder of an earlier run in place of its id, where it takes the weights of one."""
-    from expkit.tracking.finding import RUN_ID, folder_of
-
-    weights = config.model.get("weights")
-    if not isinstance(weights, str) or not RUN_ID.fullmatch(weights) or Path(weights).exists():
-        return config
-    try:
-        folder = folder_of(weights, config.tracking.get("uri"))
-    except UserError as error:
-        raise UserError(f"model.weights: {error}") from error
-    return replace(config, model={**config.model, "weights": str(folder)})
 
 
 def at_home(value: Any) -> Any:

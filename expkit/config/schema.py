@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from expkit import trust
 from expkit.check import Count, NotNegativeInt, check_arguments
+from expkit.config.lr_find import check_lr_find
 from expkit.errors import UserError
-from expkit.lr_finder.suggestions import check_lr_find
 
 PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE if (PACKAGE / "conf").is_dir() else PACKAGE.parent

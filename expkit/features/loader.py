@@ -1,12 +1,18 @@
 """Batches of features, under the interface of the loaders in `expkit.feed.loading`."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from expkit.augment import Transforms
+from expkit.data.items import Images
+from expkit.features.cache import FeatureCache
+from expkit.features.identity import Frozen
 from expkit.features.rows import Features
 from expkit.feed.loading import Batch, batches_of, order
+from expkit.feed.phases import OpenFeatures
 
 MEASURED = 1024
 """Rows that a model measures at once, where it need not remember them: small batches would take longer to begin."""
@@ -37,3 +43,23 @@ class FeatureLoader:
 
     def close(self) -> None:
         """Nothing to end; here so that all loaders are used alike."""
+
+
+def opener(cache: FeatureCache, frozen: Frozen, num_workers: int | Literal["auto"]) -> OpenFeatures:
+    """What gives batches of the features of a frozen body; those that the cache lacks are computed as it is asked."""
+
+    def open_features(
+        images: Images,
+        transforms: Transforms,
+        views: Sequence[int | None],
+        *,
+        batch_size: int,
+        seed: int,
+        train: bool,
+    ) -> FeatureLoader:
+        part = "train" if train else "valid"
+        rows = cache.views(frozen, images, transforms, views, seed=seed, num_workers=num_workers, part=part)
+        labels = torch.from_numpy(images.labels)
+        return FeatureLoader(rows, labels, batch_size=batch_size, seed=seed, train=train)
+
+    return open_features

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from expkit.record.progress import duration
+from expkit.words import duration
 
 log = logging.getLogger("expkit.features")
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -34,6 +34,24 @@ class Batch(NamedTuple):
     """uint8, N x 3 x H x W in channels_last memory format; or float features, N x D."""
     labels: Tensor
     """int64, N."""
+
+
+class Loader(Protocol):
+    """Where batches come from."""
+
+    batches: int
+    """Training batches an epoch."""
+
+    def stream(self, epoch: int, batch: int, epochs: int) -> Iterator[Batch]:
+        """Training batches from `batch` of `epoch` to the end of epoch `epochs` - 1, all counted from 0."""
+        ...
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Every item once, in order."""
+        ...
+
+    def close(self) -> None:
+        """End whatever reads ahead."""
 
 
 Key = tuple[int, int]

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,8 @@ from expkit.run_folder import RunFolder, read_json, write_whole
 from expkit.secrets import as_written, hide_in_files, resolved, typed_overrides
 from expkit.tracking import tracker_of
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
+from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
 
-MLFLOW_RUN_NOTE = "mlflow.note.content"
-"""The tag that the MLflow UI shows as a run's description."""
 OWN = ("expkit.", "hydra_plugins.expkit")
 """Where a sweeper comes from that makes the parent of its runs itself."""
 
@@ -150,20 +149,3 @@ def row_of(path: Path, common: set[str]) -> dict[str, Any]:
     if result := read_json(path / "result.json"):
         row |= {result["objective"]["name"]: result["objective"]["value"], "seconds": round(result["seconds"], 1)}
     return row
-
-
-def markdown(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table as the MLflow UI shows it in a run's description, which leaves no space between columns itself."""
-    lines = [
-        map(cell, columns),
-        ["---"] * len(columns),
-        *([cell(row.get(name, "")) for name in columns] for row in rows),
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cell(value: object) -> str:
-    """A value in a table of markdown."""
-    told = "" if value is None else str(value)
-    text = f"{value:.4g}" if isinstance(value, float) else told.replace("|", "\\|")
-    return f"{text}&emsp;"

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from expkit.config.lr_find import LrFind
 from expkit.lr_finder.plot import draw_lr_find
-from expkit.lr_finder.suggestions import Curve, LrFind
+from expkit.lr_finder.suggestions import Curve
 from expkit.record.recorder import read_metrics
 from expkit.run_folder import RunFolder, append, write_json, write_whole, writing
 

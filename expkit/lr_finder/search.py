@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from expkit.config.lr_find import LrFind
+from expkit.feed.loading import Loader
 from expkit.interrupt import Stopped
-from expkit.lr_finder.suggestions import Curve, LrFind, suggestions
+from expkit.lr_finder.suggestions import Curve, suggestions
 from expkit.record.recorder import Smoothed
 from expkit.run_folder import RunFolder
 from expkit.sched import exponential
-from expkit.trainer.loop import Loader, Trainer
+from expkit.trainer.loop import Trainer
 
 log = logging.getLogger(__name__)
 

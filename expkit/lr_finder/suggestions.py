@@ -5,56 +5,24 @@ those of fastai 2, and give its numbers; a user's own is any function `(lrs, los
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge
 from numpy.typing import NDArray
 
-from expkit import trust
-from expkit.check import Positive, check_arguments, nearest
+from expkit.config.lr_find import WAYS, suggest_of
 from expkit.errors import UserError
 from expkit.registry import entered
 
 Values = NDArray[np.float64]
-Suggest = Callable[[Sequence[float], Sequence[float]], float]
 
-WAYS = ("valley", "slide", "minimum", "steep")
-"""The functions of this module that suggest a learning rate."""
 LEFT_OUT = 5
 """Points at the end of a curve that are not read: there the loss diverges."""
 MEND = (
     "lower lr_find.start_lr or lr_find.end_lr, or look for what makes the loss so: trainer.precision=fp32, a larger "
     "batch_size and trainer.clip_norm=1 may help"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LrFind:
-    """The settings of an LR finder: the config node `lr_find`."""
-
-    start_lr: Positive
-    """Learning rate of the first step."""
-    end_lr: Positive
-    """Learning rate that the last step nears."""
-    num_it: Annotated[int, Ge(20)]
-    """Steps at most; the first tenth and the last five are not read."""
-    suggest: str
-    """valley, slide, minimum, steep, or the dotted name of a function `(lrs, losses) -> float`."""
-    scale: Positive
-    """What the suggestion is multiplied by."""
-
-
-def check_lr_find(node: Mapping[str, Any]) -> LrFind:
-    """The settings in the config node `lr_find`. Raises UserError that names the key at fault."""
-    check_arguments(LrFind, node, "lr_find")
-    settings = LrFind(**node)
-    if settings.end_lr <= settings.start_lr:
-        raise UserError(f"lr_find.end_lr={settings.end_lr:g} must be above lr_find.start_lr={settings.start_lr:g}")
-    function_of(settings.suggest)
-    return settings
 
 
 @dataclass(frozen=True)
@@ -101,7 +69,7 @@ def suggestions(curve: Curve, suggest: str) -> dict[str, float]:
 
 def ask(way: str, lrs: Sequence[float], losses: Sequence[float]) -> float:
     """The learning rate that one way suggests. Raises UserError where a user's function gives none."""
-    function = function_of(way)
+    function = suggest_of(way)
     try:
         lr: object = function(lrs, losses)
     except Exception as error:  # whatever a user's function may raise
@@ -114,17 +82,6 @@ def ask(way: str, lrs: Sequence[float], losses: Sequence[float]) -> float:
     if isinstance(lr, bool) or not isinstance(lr, int | float | np.number) or not 0 < lr < math.inf:
         raise UserError(f"lr_find.suggest={way} must give a learning rate above 0, got {lr!r}")
     return float(lr)
-
-
-def function_of(suggest: str) -> Suggest:
-    """The function that `lr_find.suggest` names. Raises UserError for a name that is unknown or not trusted."""
-    if "." not in suggest and suggest not in WAYS:
-        raise UserError(
-            f"lr_find.suggest must be one of {', '.join(WAYS)}, or the dotted name of a function, got {suggest!r}; "
-            f"{nearest(suggest, WAYS)}"
-        )
-    dotted = suggest if "." in suggest else f"expkit.lr_finder.{suggest}"
-    return trust.resolve(dotted, "lr_find.suggest", ["expkit.lr_finder"])
 
 
 @entered

@@ -1,6 +1,5 @@
 """Which file a value of `model.weights` means; it is not opened here."""
 
-import re
 from pathlib import Path
 
 from safetensors import safe_open
@@ -12,30 +11,28 @@ from expkit.run_folder import RunFolder
 NAMES = ("DEFAULT", "IMAGENET1K_V1", "imagenet", "pretrained")
 """What models call their published weights: never a file, so that a folder called imagenet is not in the way."""
 SUFFIXES = (".pt", ".pth", ".safetensors")
-RUN_ID = re.compile("[0-9a-f]{32}")
-"""What MLflow calls a run."""
 
 
 def weights_file(weights: str) -> Path | None:
     """The file itself, or the one that an earlier run exported; None for a name that the model has to know.
 
-    A run is given by its folder or its MLflow run id. Relative paths lead from the working directory.
+    A run is given by its folder. Relative paths lead from the working directory.
     Raises UserError for a path that leads nowhere, and for a run that is unknown or not finished.
     """
     path = Path(weights)
     if weights in NAMES or path.is_file():
         return None if weights in NAMES else path
-    if path.is_dir() or RUN_ID.fullmatch(weights):
-        return exported_weights(weights)
+    if path.is_dir():
+        return exported_weights(path)
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         raise UserError(f"model.weights: there is no file and no run folder {weights}")
     return None
 
 
-def exported_weights(run: str) -> Path:
+def exported_weights(run: Path) -> Path:
     """The weights that a finished run left. Raises UserError where there is none."""
     try:
-        folder = RunFolder.find(run)
+        folder = RunFolder.at(run)
     except UserError as error:
         raise UserError(f"model.weights: {error}") from None
     if not folder.result.is_file():

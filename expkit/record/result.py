@@ -69,9 +69,8 @@ def export_weights(config: Config, folder: RunFolder, run: Run) -> None:
     if config.objective["at"] != "best":
         own = folder.exported_weights
         write_whole(own, partial(save_weights, run.trainer.model))
-    body = run.feed.body_weights
-    if body is not None:
-        whole = read_weights(body, key="") | read_weights(own, key="")
+    if run.body is not None:
+        whole = read_weights(run.body.weights, key="") | read_weights(own, key="")
         write_whole(folder.exported_weights, partial(write_tensors, whole))
     elif own != folder.exported_weights:
         write_whole(folder.exported_weights, lambda path: shutil.copyfile(own, path))

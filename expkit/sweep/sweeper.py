@@ -16,11 +16,12 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from expkit import interrupt
+from expkit.build import build
 from expkit.command import override
 from expkit.config.composed import experiment, written
+from expkit.config.plan import epochs_of
 from expkit.config.schema import Config
 from expkit.errors import UserError, first_ten
-from expkit.run import build, epochs_of
 from expkit.run_folder import RUN_FILES, refuse_others, write_whole
 from expkit.secrets import typed_overrides
 from expkit.sweep.space.composing import Composer
@@ -184,7 +185,7 @@ def tracked(sweep: Sweep, base: Config) -> Iterator[Tracker]:
         overrides=typed_overrides(hydra),
         params=params_of(sweep),
     )
-    tracker: Tracker = build(base.tracking, folder)
+    tracker: Tracker = build(base.tracking, folder, group="tracking")
     tracker.start()
     status = "KILLED"
     try:

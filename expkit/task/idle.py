@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expkit import trust
 from expkit.check import keywords
+from expkit.config.plan import overridden
 from expkit.config.schema import Config, Node
-from expkit.run import overridden
 from expkit.transfer import Recipe
 
 if TYPE_CHECKING:

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from expkit.build import build
 from expkit.check import checked
+from expkit.config.plan import plan
 from expkit.config.schema import Config
-from expkit.run import build, plan, with_rate, without_weights
+from expkit.run import with_rate, without_weights
 from expkit.run_folder import RunFolder
 from expkit.task.training import warning_on_screen
 
@@ -31,10 +33,10 @@ def summary(config: Config, folder: RunFolder) -> None:
 
     phases = plan(config).phases
     with warning_on_screen():
-        data = build(config.data)
+        data = build(config.data, group="data")
     # Weights change nothing here, and may have to be downloaded.
-    model = build(without_weights(config.model), len(data.classes))
-    optimizer = build(with_rate(config.optim), model)
+    model = build(without_weights(config.model), len(data.classes), group="model")
+    optimizer = build(with_rate(config.optim), model, group="optim")
     groups = rows_of(model)
     trained = []
     for phase in phases:

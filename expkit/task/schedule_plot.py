@@ -1,8 +1,10 @@
 """`task=plot_schedule`: the schedules of an experiment, without data or training."""
 
+from expkit.build import build
 from expkit.check import checked
+from expkit.config.plan import plan
 from expkit.config.schema import Config
-from expkit.run import build, plan, schedules_of, with_rate, without_weights
+from expkit.run import schedules_of, with_rate, without_weights
 from expkit.run_folder import RunFolder
 
 DRAWN = 1000
@@ -22,8 +24,8 @@ def plot_schedule(config: Config, folder: RunFolder) -> None:
     from expkit.trainer.hypers import Hypers
 
     # Weights and the number of classes change nothing in a schedule, and the data may not be here.
-    model = build(without_weights(config.model), 2)
-    optimizer = build(with_rate(config.optim), model)
+    model = build(without_weights(config.model), 2, group="model")
+    optimizer = build(with_rate(config.optim), model, group="optim")
     hypers = Hypers(model, optimizer, config.trainer.get("label_smoothing", 0.0))
     base = optimizer.get("lr")
     epochs: list[float] = []

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from expkit import interrupt
 from expkit.check import checked, nearest
 from expkit.command import command, shown
+from expkit.config.lr_find import check_lr_find
+from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.errors import UserError
-from expkit.lr_finder.suggestions import check_lr_find
-from expkit.run import assemble, plan
+from expkit.run import assemble
 from expkit.run_folder import RunFolder, read_json
 from expkit.task.training import logging_to, tracking
 
 if TYPE_CHECKING:
-    from expkit.feed.phases import Kept
+    from expkit.run import Kept
     from expkit.transfer import Phase, Recipe
 
 log = logging.getLogger("expkit")

@@ -9,14 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from expkit import interrupt
+from expkit.build import build
+from expkit.causes import is_refusal
 from expkit.check import checked
 from expkit.command import command, shown
-from expkit.command_line.guard import refused_early
+from expkit.config.lr_find import check_lr_find
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.log_file import LogFile
-from expkit.lr_finder.suggestions import check_lr_find
-from expkit.run import Run, assemble, build, schedules_of
+from expkit.run import Run, assemble, schedules_of
 from expkit.run_folder import RunFolder, read_json
 from expkit.secrets import HidingFormatter
 from expkit.task.idle import warn_of_idle
@@ -24,7 +25,8 @@ from expkit.tracking import Tracker
 from expkit.tracking.nested import WITHDRAWN, parent_of
 
 if TYPE_CHECKING:
-    from expkit.trainer.loop import Loader, Observer, Trainer
+    from expkit.feed.loading import Loader
+    from expkit.trainer.loop import Observer, Trainer
 
 log = logging.getLogger("expkit")
 
@@ -168,7 +170,8 @@ def report(folder: RunFolder, hint: str | None) -> None:
     """Print what the run came to, and how to look at it."""
     from rich.console import Console
 
-    from expkit.record.progress import duration, figure, result_table
+    from expkit.record.progress import result_table
+    from expkit.words import duration, figure
 
     console = Console()
     result = read_json(folder.result, "metrics", "best_epoch", "objective", "seconds", "images_per_second")
@@ -185,7 +188,7 @@ def report(folder: RunFolder, hint: str | None) -> None:
 @contextmanager
 def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
     """Track what the block leaves in `folder`, and close the tracked run as the block ends."""
-    tracker: Tracker = build(config.tracking, folder)
+    tracker: Tracker = build(config.tracking, folder, group="tracking")
     is_new = not folder.tracking.exists() and parent_of(folder.path) is None
     # Before torch is imported: MLflow's own imports take seconds, and the sender does them meanwhile.
     tracker.start()
@@ -198,7 +201,7 @@ def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
         raise
     except Exception as error:
         # The command line shows it; here it is kept for whoever reads the folder later.
-        refused = is_new and refused_early(error, folder)
+        refused = is_new and is_refusal(error) and not folder.has_begun
         status, tags = WITHDRAWN if refused else "FAILED", {"reason": str(error)}
         log.info("failed: %s", error, exc_info=not isinstance(error, UserError))
         raise

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from omegaconf import OmegaConf
 
+from expkit.build import build
 from expkit.check import Positive, checked
 from expkit.errors import Unavailable
 from expkit.project import kept_url
-from expkit.run import build
 from expkit.run_folder import RunFolder, read_json
 from expkit.secrets import resolved
 from expkit.tracking.address import Address, hint_of, named, silence_of, store_of_run

@@ -1,4 +1,4 @@
-"""How a run is found by its MLflow run id, and what to say where it is not."""
+"""How an earlier run is found, by its folder or MLflow run id, and what to say where it is not."""
 
 import logging
 import os
@@ -7,10 +7,16 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from omegaconf import DictConfig, ListConfig
+
+from expkit.config.composed import plain
+from expkit.config.schema import Config
 from expkit.errors import Unavailable, UserError
+from expkit.run_folder import RunFolder
 from expkit.tracking.address import silence_of, store_of
 from expkit.urls import hide, relative, sqlite_path
 
@@ -21,6 +27,31 @@ BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": 
 
 LIBRARIES = ("mlflow", "alembic", "sqlalchemy")
 """Who logs when a store is opened."""
+
+
+def config_of(composed: DictConfig | ListConfig) -> Config:
+    """The composed config as checked plain values; where it takes the weights of an earlier run, that is found.
+
+    Raises UserError for a missing or impossible value, naming its key.
+    """
+    config = plain(composed)
+    weights = config.model.get("weights")
+    if not isinstance(weights, str) or not RUN_ID.fullmatch(weights) or Path(weights).exists():
+        return config
+    try:
+        folder = folder_of(weights, config.tracking.get("uri"))
+    except UserError as error:
+        raise UserError(f"model.weights: {error}") from error
+    return replace(config, model={**config.model, "weights": str(folder)})
+
+
+def find_run(run: str) -> RunFolder:
+    """The folder of an earlier run, named by its path or by its MLflow run id.
+
+    Raises UserError where there is no such run.
+    """
+    path = Path(run)
+    return RunFolder.at(path if path.exists() else folder_of(run))
 
 
 @cache

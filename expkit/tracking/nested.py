@@ -50,7 +50,7 @@ def make_parent(
 ) -> RunFolder:
     """The folder of a study or a grid, made where it is new; several processes may make it at the same time.
 
-    It is tracked as any run is: `tracker = build(config.tracking, folder)`, `tracker.start()`, `tracker.finish(...)`,
+    It is tracked as any run is: its tracker is built, and its `start()` and `finish(...)` called,
     by the one process that starts the others and waits for them.
     """
     path.mkdir(parents=True, exist_ok=True)

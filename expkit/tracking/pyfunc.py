@@ -9,6 +9,7 @@ of it, and the import would take most of the time that a model takes to log.
 
 import importlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,10 +17,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from expkit.config.schema import Node
+from expkit.build import build, keys_of
 from expkit.data.images.reading import Reading
 from expkit.errors import UserError
-from expkit.run import build
 from expkit.tracking.inputs import images_of, read_input
 
 BATCH = 64
@@ -39,8 +39,8 @@ class ImageClassifier(PythonModel):
             served = json.load(file)
         self.classes = served["classes"]
         self.reading = Reading(**served["reading"])
-        self.transforms = made(served["augment"], served["own"], served["image_size"])
-        self.model = made(served["model"], served["own"], len(self.classes))
+        self.transforms = made(served, "augment", served["image_size"])
+        self.model = made(served, "model", len(self.classes))
         self.model.load_state_dict(load_file(context.artifacts["weights"]))
         self.model.eval()
         self.half = served["precision"] == "bf16"
@@ -91,14 +91,13 @@ class ImageClassifier(PythonModel):
             return network(taken).float()
 
 
-def made(node: Node, own: list[str], *wired: object) -> Any:
-    """What a node describes; a function of the user's `own` packages is taken as it is, since its code came along."""
-    target = str(node["_target_"])
-    if target.partition(".")[0] not in own:
-        return build(node, *wired)
-    module, _, name = target.rpartition(".")
-    function = getattr(importlib.import_module(module), name)
-    return function(*wired, **{key: value for key, value in node.items() if key != "_target_"})
+def made(served: Mapping[str, Any], group: str, *wired: object) -> Any:
+    """What the node of a group describes; a function of the user's own is taken as it is: its code came along."""
+    node = served[group]
+    module, _, name = str(node["_target_"]).rpartition(".")
+    if module.partition(".")[0] not in served["own"]:
+        return build(node, *wired, group=group)
+    return getattr(importlib.import_module(module), name)(*wired, **keys_of(node))
 
 
 set_model(ImageClassifier())

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from expkit.feed.loading import Batch
+from expkit.feed.loading import Batch, Loader
 from expkit.interrupt import Stopped, StopRequest
 from expkit.optim.optimizer import Optimizer
 from expkit.randomness import seed_of
@@ -54,24 +54,6 @@ class Observer:
 
     def on_stop(self, trainer: "Trainer") -> None:
         """When training ends early because a stop was asked for: between two steps, or in the validation after them."""
-
-
-class Loader(Protocol):
-    """Where batches come from."""
-
-    batches: int
-    """Training batches an epoch."""
-
-    def stream(self, epoch: int, batch: int, epochs: int) -> Iterator[Batch]:
-        """Training batches from `batch` of `epoch` to the end of epoch `epochs` - 1, all counted from 0."""
-        ...
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Every item once, in order."""
-        ...
-
-    def close(self) -> None:
-        """End whatever reads ahead."""
 
 
 class Trainer:

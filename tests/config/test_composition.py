@@ -14,8 +14,8 @@ from omegaconf import OmegaConf
 from expkit.check import keywords
 from expkit.command_line.hydra_line import compose, config_folders, open_hydra, run_hydra
 from expkit.config.composed import explain, plain
+from expkit.config.plan import overridden, plan
 from expkit.errors import UserError
-from expkit.run import overridden, plan
 from expkit.sweep.space.composing import Composer
 from expkit.transfer import phase
 from expkit.trust import resolve

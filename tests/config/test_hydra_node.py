@@ -15,7 +15,7 @@ from expkit import trust
 from expkit.command_line.hydra_line import compose, run_hydra
 from expkit.config.composed import plain
 from expkit.errors import UserError
-from expkit.run import build
+from expkit.own_functions import made
 from expkit.sched import custom
 from tests.conftest import ROOT, composed
 
@@ -263,7 +263,7 @@ def test_a_function_of_the_users_gives_what_its_group_promises(tmp_path, monkeyp
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("EXPKIT_TRUST", f"my_{group}")
     with pytest.raises(UserError, match=rf"{group}\._target_: my_{group}\.make must give {message}"):
-        build({"_target_": f"my_{group}.make"}, group=group)
+        made({"_target_": f"my_{group}.make"}, group=group)
 
 
 @pytest.mark.parametrize(("body", "message"), [("return 'a'", "must give a number"), ("return 1 / 0", "raised Zero")])

@@ -1,7 +1,7 @@
 import pytest
 
+from expkit.config.plan import epochs_of
 from expkit.errors import UserError
-from expkit.run import epochs_of
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from torch import nn
 
 from expkit import model as models
 from expkit import optim
+from expkit.config.lr_find import LrFind
 from expkit.errors import UserError
 from expkit.feed.loading import Batch, TensorLoader
 from expkit.lr_finder.search import find_lr, search_lr
-from expkit.lr_finder.suggestions import LrFind, suggestions
+from expkit.lr_finder.suggestions import suggestions
 from expkit.run_folder import RunFolder, read_json
 from expkit.sched import one_cycle
 from expkit.trainer import default

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expkit.config.lr_find import WAYS, check_lr_find
 from expkit.errors import UserError
 from expkit.lr_finder import suggestions as lr_finder
-from expkit.lr_finder.suggestions import WAYS, Curve, check_lr_find, suggestions
+from expkit.lr_finder.suggestions import Curve, suggestions
 from tests.optim.tiny import golden
 
 SETTINGS = {"start_lr": 1e-7, "end_lr": 10.0, "num_it": 100, "suggest": "valley", "scale": 1.0}

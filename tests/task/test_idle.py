@@ -2,7 +2,8 @@
 
 import pytest
 
-from expkit.run import build, plan
+from expkit.build import build
+from expkit.config.plan import plan
 from expkit.task.idle import by_data, idle
 
 
@@ -67,5 +68,5 @@ def test_a_healthy_config_brings_no_warning(config_of, overrides):
 def test_a_cut_that_is_not_made_is_told(colour_folders):
     for root, expected in ((colour_folders, True), (colour_folders / "train", False)):
         node = {"_target_": "expkit.data.folders", "root": str(root), "valid_pct": 0.3}
-        told = [sentence.partition(" has")[0] for sentence in by_data(node, build(node))]
+        told = [sentence.partition(" has")[0] for sentence in by_data(node, build(node, group="data"))]
         assert told == (["data.valid_pct"] if expected else [])

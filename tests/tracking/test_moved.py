@@ -43,7 +43,7 @@ def test_a_copy_goes_on_by_itself(project, experiment, monkeypatch, caplog):
     shutil.copytree(project, copy)
 
     monkeypatch.chdir(copy)
-    again = RunFolder.find("outputs/run")
+    again = RunFolder.at(Path("outputs/run"))
     assert project_of(again.path, read_json(again.facts)) == copy
     write_metrics(again, range(3, 5))
     write_weights(again)

@@ -12,11 +12,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from expkit.augment import none, side_on
+from expkit.build import build
 from expkit.data.files import ImageFiles
 from expkit.data.packed import Packed
 from expkit.features import FeatureCache, Frozen
 from expkit.feed.loading import make_loader
-from expkit.run import build
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.tracking.model import what_serves
 from expkit.tracking.own_code import own_code
@@ -66,7 +66,7 @@ def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini
     )
     served = what_serves(folder)
     torch.manual_seed(0)
-    model = build(served["model"], 3).eval()
+    model = build(served["model"], 3, group="model").eval()
     classifier = loaded(tmp_path, served, model)
     transforms = side_on(size)
     loader = make_loader(files, transforms, batch_size=8, seed=0, train=False, num_workers=0)
@@ -101,7 +101,7 @@ def test_what_was_validated_on_precomputed_features_is_served_so(tmp_path, pets_
     write_json(folder.result, read_json(folder.result) | {"features": {"body": body, "head": head}})
     served = what_serves(folder)
     torch.manual_seed(0)
-    model = build(served["model"], 3).eval()
+    model = build(served["model"], 3, group="model").eval()
     autocast = torch.bfloat16 if body == "bf16" else None
     frozen = Frozen(
         {"model": served["model"], "image_size": 64, "seed": 0}, lambda: (model, torch.device("cpu"), autocast)

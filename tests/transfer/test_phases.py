@@ -6,11 +6,12 @@ import pytest
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from expkit.config.plan import overridden, plan
 from expkit.config.schema import check_node
 from expkit.errors import UserError
 from expkit.feed.loading import Batch
 from expkit.optim import adam
-from expkit.run import overridden, plan, transforms_of
+from expkit.run import transforms_of
 from expkit.sched import one_cycle
 from expkit.trainer import default
 from expkit.trainer.loop import Observer, Trainer

@@ -13,12 +13,11 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
+from expkit.build import build
 from expkit.command import command, shown
-from expkit.config.composed import plain, written
+from expkit.config.composed import written
 from expkit.config.schema import GROUPS, ROOT, Config
-from expkit.grid.tracked import MLFLOW_RUN_NOTE, markdown
 from expkit.model.weights_file import NAMES
-from expkit.run import build
 from expkit.run_folder import RunFolder, write_whole
 from expkit.sweep.show.line import short
 from expkit.sweep.show.pictures import draw_pictures
@@ -27,6 +26,8 @@ from expkit.sweep.space.jobs import Sweep
 from expkit.sweep.study import FAILED, STOPPED, WORKER, best_so_far, count, is_lost, standing, value_of
 from expkit.sweep.work.trial import OVERRIDES, WEIGHTS
 from expkit.tracking import Tracker
+from expkit.tracking.finding import config_of
+from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
 from expkit.urls import hide
 
 SHOWN = 10
@@ -73,7 +74,7 @@ def send_model(folder: Path, base: Config, best: FrozenTrial) -> None:
         if trial.exported_weights.exists():
             with trial.held():
                 trial.note(model=True)
-            tracker: Tracker = build(base.tracking, trial)
+            tracker: Tracker = build(base.tracking, trial, group="tracking")
             tracker.update()
 
 
@@ -146,7 +147,7 @@ def best_files(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> dict
     Choices that lie in a folder of the user's come along, and paths are absolute, so that nothing else is needed.
     """
     composed, choices = Composer(sweep.context, sweep.config).job(best.user_attrs[OVERRIDES])
-    config = {key: value for key, value in written(plain(composed), composed).items() if key != "task"}
+    config = {key: value for key, value in written(config_of(composed), composed).items() if key != "task"}
     if hide(str(config["tracking"])) != str(config["tracking"]):
         config["tracking"]["uri"] = "???"  # a password that somebody typed: to be given again
     for group in ("data", "model"):

@@ -8,13 +8,14 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from expkit.config.composed import explain, plain
+from expkit.config.composed import explain
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import conditional, plain_value
 from expkit.sweep.space.settings import Settings
 from expkit.sweep.space.spaces import Around, Choice, Param, Search, Space, Value, bare
+from expkit.tracking.finding import config_of
 
 STAND_IN = 1e-3
 """A learning rate where the LR finder has not run yet."""
@@ -42,7 +43,7 @@ def check_sweep(
         if param.key.split(".")[0].split("/")[0].split("@")[0] in OUTSIDE:
             raise UserError(f"{param.key} cannot be searched: the trials of a study share it")
     composer = Composer(context, config)
-    base = plain(composer.job(search.fixed)[0])
+    base = config_of(composer.job(search.fixed)[0])
     if base.task["_target_"] != "expkit.task.train":
         raise UserError("a sweep trains each trial: leave out task=..., or leave out +sweeps and -m")
     expected = DIRECTIONS[base.objective["mode"]]
@@ -70,7 +71,7 @@ def check_point(composer: Composer, settings: Settings, search: Search, number: 
         values = {param.key: plain_value(param.space, value) for param, value in drawn}
         added = conditional(settings.conditions, values, search)
         overrides += [one.override(pick(one.space, number)) if isinstance(one, Param) else one for one in added]
-        plain(composer.job([*search.fixed, *overrides])[0])
+        config_of(composer.job([*search.fixed, *overrides])[0])
     except (UserError, HydraException, OmegaConfBaseException) as error:
         raise UserError(f"a trial with {' '.join(overrides)} cannot run: {explain(error)}") from None
     return added

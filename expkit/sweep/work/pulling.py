@@ -15,11 +15,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from expkit.causes import OWN, Cause, cause_of
-from expkit.config.composed import explain, plain
+from expkit.config.composed import explain
+from expkit.config.plan import epochs_of
 from expkit.errors import Unavailable, UserError
-from expkit.feed.phases import Kept
 from expkit.interrupt import Interrupted
-from expkit.run import epochs_of
+from expkit.run import Kept
 from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import Sweep
 from expkit.sweep.space.samplers import make_pruner, make_sampler
@@ -43,6 +43,7 @@ from expkit.sweep.study import (
 from expkit.sweep.work.seeding import find_lr, first_params
 from expkit.sweep.work.trial import run_trial
 from expkit.sweep.work.worker import Stop
+from expkit.tracking.finding import config_of
 
 log = logging.getLogger("expkit.sweep")
 
@@ -61,7 +62,7 @@ class Pulling:
         settings = sweep.settings
         self.sweep = sweep
         self.composed = composed
-        self.config = plain(composed)
+        self.config = config_of(composed)
         self.me = {"host": socket.gethostname(), "lock": str(lock), "threads": torch.get_num_threads()}
         self.deadline = deadline
         self.stop = stop

@@ -17,7 +17,7 @@ from expkit.task.training import logging_to, tracking
 from expkit.tracking import path_to_parent
 
 if TYPE_CHECKING:
-    from expkit.feed.phases import Kept
+    from expkit.run import Kept
     from expkit.sweep.work.worker import Stop
 
 

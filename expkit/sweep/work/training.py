@@ -12,6 +12,7 @@ import optuna
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from expkit.build import build
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.interrupt import Interrupted
@@ -19,7 +20,7 @@ from expkit.model.weights import save_weights
 from expkit.record.checkpoint import best_epoch, prediction_table
 from expkit.record.recorder import Recorder
 from expkit.record.result import export_weights, result_of
-from expkit.run import Run, assemble, build
+from expkit.run import Run, assemble
 from expkit.run_folder import RunFolder, write_json, write_whole
 from expkit.task.training import fit_phases, logging_to
 from expkit.tracking import Tracker
@@ -27,7 +28,7 @@ from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
 
 if TYPE_CHECKING:
-    from expkit.feed.phases import Kept
+    from expkit.run import Kept
 
 log = logging.getLogger("expkit")
 
@@ -53,7 +54,7 @@ def train_run(config: Config, folder: RunFolder, kept: "Kept", place: Place) -> 
     Raises TrialPruned where the pruner gives it up, Interrupted where the sweep is to stop, and whatever goes wrong.
     """
     with folder.held(), logging_to(folder):
-        tracker: Tracker = build(config.tracking, folder)
+        tracker: Tracker = build(config.tracking, folder, group="tracking")
         tracker.start()
         status, tags = "KILLED", {}
         try:

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from omegaconf import DictConfig, open_dict
 
-from expkit.config.composed import experiment, plain, written
+from expkit.config.composed import experiment, written
 from expkit.errors import Diverged, UserError
 from expkit.run_folder import RunFolder
 from expkit.secrets import hide_in_files, typed_overrides
@@ -23,12 +23,13 @@ from expkit.sweep.space.jobs import Sweep, conditional, hide_password, plain_val
 from expkit.sweep.space.spaces import Around, Choice, Numbers, Param, Space, Value
 from expkit.sweep.study import best_so_far, standing, value_of
 from expkit.tracking import path_to_parent
+from expkit.tracking.finding import config_of
 
 OVERRIDES, WEIGHTS = "overrides", "weights"
 """User attributes of a trial: what its command line would say, and the folder with its weights, below the sweep's."""
 
 if TYPE_CHECKING:
-    from expkit.feed.phases import Kept
+    from expkit.run import Kept
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
     """Train the runs of a trial, within the Hydra job that it is."""
     from expkit.sweep.work.training import Place, train_run
 
-    config, folder = plain(composed), Path(HydraConfig.get().runtime.output_dir)
+    config, folder = config_of(composed), Path(HydraConfig.get().runtime.output_dir)
     hide_in_files(folder / ".hydra")
     repeats: int = sweep.settings.repeats
     values: list[float] = []
