@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from expkit.causes import is_refusal
 from expkit.command_line import guard
 from expkit.errors import DataError, Diverged, Unavailable, UserError
 from expkit.run_folder import RunFolder, refuse_run, write_json
@@ -71,11 +72,12 @@ def test_the_folder_of_a_grids_job_goes_unless_it_was_there(tmp_path):
 def test_a_run_is_refused_early_until_its_data_and_model_are_there(tmp_path):
     run = RunFolder.create(tmp_path / "run", "test", {}, [])
     early = [UserError("no model takes this"), DataError("no image")]
-    assert [guard.refused_early(error, run) for error in early] == [True, True]
+    assert [is_refusal(error) for error in early] == [True, True]
     late = [Diverged("the loss became nan"), Unavailable("no store"), KeyError("a bug"), OSError(28, "full")]
-    assert not any(guard.refused_early(error, run) for error in late)
+    assert not any(is_refusal(error) for error in late)
+    assert not run.has_begun
     run.note(fingerprint="0123")
-    assert not any(guard.refused_early(error, run) for error in early)
+    assert run.has_begun
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "result.json", "metrics.jsonl", "run.json", "end.json", "checkpoints"])
