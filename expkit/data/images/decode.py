@@ -162,6 +162,8 @@ def reason_of(error: Exception) -> str:
             return str(error) if str(error).startswith("has") else f"has too many pixels ({error})"
         case SyntaxError():  # how Pillow's readers refuse a header
             return "is truncated or damaged (its header describes no picture)"
+        case LookupError():  # how they stumble over one whose pixels never begin
+            return "is truncated or damaged (a part that a picture needs is missing)"
         case OSError(strerror=str(text)):
             return f"cannot be opened ({text})"
         case ValueError() if str(error).startswith("has"):

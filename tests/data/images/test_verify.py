@@ -176,7 +176,9 @@ def damaged_pngs() -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", damaged_jpegs())
 def test_damaged_jpegs_with_whole_ends_are_found(tmp_path, kind):
     (tmp_path / "x.jpg").write_bytes(damaged_jpegs()[kind])
-    assert list(look(tmp_path)) == ["x.jpg"]
+    (found,) = look(tmp_path).items()
+    assert found[0] == "x.jpg"
+    assert "index out of range" not in found[1]
 
 
 @pytest.mark.parametrize("kind", damaged_pngs())
