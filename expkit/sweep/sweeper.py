@@ -30,7 +30,8 @@ from expkit.sweep.space.jobs import Sweep, hide_password
 from expkit.sweep.space.legality import DIRECTIONS, check_sweep, searches
 from expkit.sweep.space.settings import read_settings
 from expkit.sweep.work.launching import launch
-from expkit.sweep.work.worker import Ended, Stop, Worker
+from expkit.sweep.work.stop import Stop
+from expkit.sweep.work.worker import Ended, Worker
 from expkit.tracking import Tracker, make_parent
 from expkit.urls import absolute, hide, sqlite_url
 

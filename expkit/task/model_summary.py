@@ -7,9 +7,9 @@ from expkit.build import build
 from expkit.check import checked
 from expkit.config.plan import plan
 from expkit.config.schema import Config
+from expkit.logs import warning_on_screen
 from expkit.run import with_rate, without_weights
 from expkit.run_folder import RunFolder
-from expkit.task.training import warning_on_screen
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,9 +12,10 @@ from expkit.config.lr_find import check_lr_find
 from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.errors import UserError
+from expkit.logs import logging_to
 from expkit.run import assemble
 from expkit.run_folder import RunFolder, read_json
-from expkit.task.training import logging_to, tracking
+from expkit.task.training import tracking
 
 if TYPE_CHECKING:
     from expkit.run import Kept
@@ -36,7 +37,7 @@ def lr_find(config: Config, folder: RunFolder, *, phase: str | None = None) -> f
     SIGTERM.
     """
     result = folder.path / "lr_find.json"
-    with folder.held(), logging_to(folder), tracking(config, folder) as tracker:
+    with folder.held(), logging_to(folder.log), tracking(config, folder) as tracker:
         if not result.exists():
             search(config, folder, phase)
     found = read_json(result)

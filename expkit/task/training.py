@@ -16,10 +16,9 @@ from expkit.command import command, shown
 from expkit.config.lr_find import check_lr_find
 from expkit.config.schema import Config
 from expkit.errors import UserError
-from expkit.log_file import LogFile
+from expkit.logs import logging_to
 from expkit.run import Run, assemble, schedules_of
 from expkit.run_folder import RunFolder, read_json
-from expkit.secrets import HidingFormatter
 from expkit.task.idle import warn_of_idle
 from expkit.tracking import Tracker
 from expkit.tracking.nested import WITHDRAWN, parent_of
@@ -38,7 +37,7 @@ def train(config: Config, folder: RunFolder) -> float:
     Gives the value of the objective, NaN where it came out as no number. Raises UserError for what the user can mend,
     Interrupted after SIGINT or SIGTERM.
     """
-    with folder.held(), logging_to(folder):
+    with folder.held(), logging_to(folder.log):
         with tracking(config, folder) as tracker:
             if not folder.result.exists():
                 train_to_end(config, folder, tracker)
@@ -207,35 +206,3 @@ def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
         raise
     finally:
         tracker.finish(status, tags=tags)
-
-
-@contextmanager
-def logging_to(folder: RunFolder) -> Iterator[None]:
-    """Log to expkit.log with times, and plainly to standard error."""
-    file = LogFile(folder.log, "%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with warning_on_screen() as root:
-        root.addHandler(file)
-        try:
-            yield
-        finally:
-            root.removeHandler(file)
-            file.close()
-
-
-@contextmanager
-def warning_on_screen() -> Iterator[logging.Logger]:
-    """Print warnings plainly to standard error; gives the logger of all of expkit."""
-    from expkit.data.telling import once
-
-    screen = logging.StreamHandler()
-    screen.addFilter(once)
-    screen.setLevel(logging.WARNING)
-    screen.setFormatter(HidingFormatter("%(levelname)s: %(message)s"))
-    root = logging.getLogger("expkit")
-    root.setLevel(logging.INFO)
-    root.propagate = False
-    root.addHandler(screen)
-    try:
-        yield root
-    finally:
-        root.removeHandler(screen)

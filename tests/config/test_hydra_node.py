@@ -149,7 +149,7 @@ CALLS = {
     "sched": "{_target_: expkit.sched.custom.resolve, dotted: canary.Anything, key: x}",
     "optim": "{_target_: torch.optim.Adam}",
     "tracking": "{_target_: expkit.tracking.senders.sender_of, uri: x}",
-    "task": "{_target_: expkit.task.training.logging_to}",
+    "task": "{_target_: expkit.task.training.report}",
     "trainer": "{_target_: expkit.sched.one_cycle}",
     "transfer": "{_target_: expkit.transfer.phase}",
     "augment": "{_target_: torchvision.transforms.Resize}",

@@ -5,7 +5,6 @@ import numpy as np
 from expkit.data import array
 from expkit.data.telling import tell
 from expkit.run import read
-from expkit.task.training import warning_on_screen
 
 DIGITS = {"_target_": "expkit.data.digits", "classes": [3, 8], "valid_pct": 0.25, "seed": 7}
 
@@ -32,12 +31,3 @@ def test_the_line_counts_the_test_images_and_says_where_they_have_no_labels(caps
     assert array(**given, test_images=pixels[:2]).summary.endswith("of 2 classes (test: 2 without labels)")
     tell(labelled)
     assert capsys.readouterr().out == f"{labelled.summary}\n", "nothing was assumed, so nothing more is said"
-
-
-def test_a_warning_of_a_data_source_is_shown_once_a_process_and_others_each_time(capsys):
-    said = "Something of this test alone"
-    for _ in range(2):  # as in the jobs of a grid
-        with warning_on_screen():
-            logging.getLogger("expkit.data").warning(said)
-            logging.getLogger("expkit.model").warning("Of the model")
-    assert capsys.readouterr().err.split("\n") == [f"WARNING: {said}", *["WARNING: Of the model"] * 2, ""]

@@ -20,8 +20,8 @@ from expkit.sweep.show.line import SweepLine
 from expkit.sweep.storage import Store
 from expkit.sweep.study import BEFORE, STOPPED, WORKER, best_so_far, count, recover, refuse_killers
 from expkit.sweep.work.pulling import is_own
+from expkit.sweep.work.stop import Stop
 from expkit.sweep.work.trial import leads
-from expkit.sweep.work.worker import Stop
 from tests.conftest import SMALL_MODEL
 from tests.sweep.conftest import trials_of
 

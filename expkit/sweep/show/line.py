@@ -16,7 +16,7 @@ from expkit.interrupt import StopRequest
 from expkit.sweep.patience import reason_of
 from expkit.sweep.space.jobs import Sweep
 from expkit.sweep.study import FAILED, INTERRUPTED, STOPPED, best_so_far, count, is_lost, points, value_of, wanted
-from expkit.sweep.work.worker import Stop
+from expkit.sweep.work.stop import Stop
 
 PAUSE = 0.5
 """Seconds between looks at the study."""

@@ -41,8 +41,8 @@ from expkit.sweep.study import (
     wanted,
 )
 from expkit.sweep.work.seeding import find_lr, first_params
+from expkit.sweep.work.stop import Stop
 from expkit.sweep.work.trial import run_trial
-from expkit.sweep.work.worker import Stop
 from expkit.tracking.finding import config_of
 
 log = logging.getLogger("expkit.sweep")

@@ -9,19 +9,20 @@ from omegaconf import DictConfig, OmegaConf
 from expkit.config.composed import experiment, written
 from expkit.config.schema import Config
 from expkit.interrupt import Interrupted
+from expkit.logs import logging_to
 from expkit.run_folder import RunFolder, read_json
 from expkit.secrets import typed_overrides
 from expkit.sweep.space.spaces import Around, Choice, Search, Space, Value
+from expkit.sweep.work.stop import Stop
 from expkit.task.searching import search as search_lr
-from expkit.task.training import logging_to, tracking
+from expkit.task.training import tracking
 from expkit.tracking import path_to_parent
 
 if TYPE_CHECKING:
     from expkit.run import Kept
-    from expkit.sweep.work.worker import Stop
 
 
-def find_lr(sweep: Path, config: Config, composed: DictConfig, kept: "Kept", stop: "Stop") -> dict[str, Any]:
+def find_lr(sweep: Path, config: Config, composed: DictConfig, kept: "Kept", stop: Stop) -> dict[str, Any]:
     """Run the LR finder on the first phase of the base config, in a folder below the sweep's; gives lr_find.json.
 
     `composed` is what the config was made of. A search that a killed worker began there is made anew, one that
@@ -42,7 +43,7 @@ def find_lr(sweep: Path, config: Config, composed: DictConfig, kept: "Kept", sto
 
     result = path / "lr_find.json"
     if not result.exists():
-        with folder.held(), logging_to(folder), tracking(config, folder):
+        with folder.held(), logging_to(folder.log), tracking(config, folder):
             search_lr(config, folder, None, kept, watch)
     return read_json(result)
 

@@ -16,13 +16,14 @@ from expkit.build import build
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.interrupt import Interrupted
+from expkit.logs import logging_to
 from expkit.model.weights import save_weights
 from expkit.record.checkpoint import best_epoch, prediction_table
 from expkit.record.recorder import Recorder
 from expkit.record.result import export_weights, result_of
 from expkit.run import Run, assemble
 from expkit.run_folder import RunFolder, write_json, write_whole
-from expkit.task.training import fit_phases, logging_to
+from expkit.task.training import fit_phases
 from expkit.tracking import Tracker
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
@@ -53,7 +54,7 @@ def train_run(config: Config, folder: RunFolder, kept: "Kept", place: Place) -> 
     It draws nothing, and leaves weights and predictions only where it is the best so far: both take their time.
     Raises TrialPruned where the pruner gives it up, Interrupted where the sweep is to stop, and whatever goes wrong.
     """
-    with folder.held(), logging_to(folder):
+    with folder.held(), logging_to(folder.log):
         tracker: Tracker = build(config.tracking, folder, group="tracking")
         tracker.start()
         status, tags = "KILLED", {}

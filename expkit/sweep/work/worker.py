@@ -1,10 +1,9 @@
 """A worker: one job of the launcher, which pulls trials from the study until there are enough."""
 
-import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,10 +15,12 @@ from omegaconf import DictConfig
 from expkit import interrupt
 from expkit.causes import Cause, cause_of
 from expkit.config.composed import explain
-from expkit.log_file import LogFile
+from expkit.logs import logged
 from expkit.sweep.space.jobs import Sweep
+from expkit.sweep.work.stop import Stop
 
-log = logging.getLogger("expkit.sweep")
+FORM = "%(asctime)s %(process)d %(message)s"
+"""A line of the log that all workers of a sweep share."""
 
 
 @dataclass(frozen=True)
@@ -32,31 +33,6 @@ class Ended:
     """What the user has to mend before any trial can run."""
     killed: bool = False
     """Whether it ended without a word."""
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Whether a worker is to stop for a signal that its driver had, or for the driver's death."""
-
-    mark: Path
-    """The file in which the driver writes its signal."""
-    driver: int
-    """The driver's process id where it is the parent of this process, else 0."""
-
-    def __call__(self) -> int:
-        """The number of the signal, 0 while there is none."""
-        if self.mark.exists():
-            return int(self.mark.read_text())
-        return signal.SIGTERM if self.driver and os.getppid() != self.driver else 0
-
-    def ask(self, number: int) -> None:
-        """Have all workers of the driver stop as by this signal, unless they are asked already or the disk is full."""
-        partial = self.mark.with_name(f"{self.mark.name}.{os.getpid()}.partial")
-        with suppress(OSError):
-            if not self.mark.exists():
-                self.mark.parent.mkdir(parents=True, exist_ok=True)
-                partial.write_text(str(number))
-                partial.replace(self.mark)
 
 
 @dataclass(frozen=True)
@@ -77,7 +53,7 @@ class Worker:
         lock = home / f"{HydraConfig.get().job.num}.lock"
         stop = Stop(home / "stop", self.driver if os.getppid() == self.driver else 0)
         try:
-            with interrupting(), logging_to(self.sweep.folder), alive(lock):
+            with interrupting(), logged(self.sweep.folder / "expkit.log", "expkit.sweep", FORM), alive(lock):
                 from expkit.sweep.work.pulling import Pulling
 
                 Pulling(self.sweep, composed, lock, self.deadline, stop).pull()
@@ -118,17 +94,3 @@ def alive(lock: Path) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock):
         yield
-
-
-@contextmanager
-def logging_to(folder: Path) -> Iterator[None]:
-    """Log what all workers of a sweep do to its expkit.log."""
-    file = LogFile(folder / "expkit.log", "%(asctime)s %(process)d %(message)s")
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    log.addHandler(file)
-    try:
-        yield
-    finally:
-        log.removeHandler(file)
-        file.close()
