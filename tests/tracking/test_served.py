@@ -149,7 +149,7 @@ def test_code_of_the_users_own_goes_along(tmp_path, monkeypatch):
 
     from expkit.tracking.pyfunc import made
 
-    assert made(served["model"], served["own"], 3) == ("net", 3, 4)
+    assert made(served, "model", 3) == ("net", 3, 4)
     sys.modules.pop("my_net")
 
 
