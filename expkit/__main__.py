@@ -21,7 +21,8 @@ from expkit import interrupt, trust
 from expkit.build import build
 from expkit.causes import is_full, is_refusal
 from expkit.command_line.guard import clear
-from expkit.command_line.hydra_line import run_hydra
+from expkit.command_line.hydra_line import run_hydra, split_folders
+from expkit.command_line.of_run import config_for
 from expkit.config.composed import experiment, explain, written
 from expkit.config.composition import expanded
 from expkit.config.edited import heed_edits
@@ -56,6 +57,9 @@ def main() -> None:
         elif resumed := [argument for argument in arguments if argument.startswith("resume=")]:
             others = [argument for argument in arguments if argument is not resumed[0]]
             resume(expanded(resumed[0].removeprefix("resume=")), others)
+        elif named := [argument for argument in arguments if argument.startswith("run=")]:
+            others = [argument for argument in arguments if argument is not named[0]]
+            run_of(expanded(named[0].removeprefix("run=")), others)
         else:
             compose_and_run()
 
@@ -194,6 +198,13 @@ def resume(run: str, others: list[str]) -> None:
     go_back(folder.path)
     config = config_of(load_yaml(folder.config))
     build(config.task, config, folder, group="task")
+
+
+def run_of(run: str, others: list[str]) -> object:
+    """Do with a run that was trained what the task among `others` says."""
+    folder = find_run(run)
+    config = config_for(folder, *split_folders(others))
+    return build(config.task, config, folder, group="task")
 
 
 def allowance(arguments: list[str]) -> tuple[list[str], list[str]]:

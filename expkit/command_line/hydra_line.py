@@ -46,6 +46,19 @@ def run_hydra(task: TaskFunction, arguments: Sequence[str]) -> None:
         GlobalHydra.instance().clear()
 
 
+def split_folders(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Overrides, and the folders of every `--config-dir`. Raises UserError for any other flag."""
+    parser = get_args_parser()
+    args, unknown = parser.parse_known_intermixed_args(list(arguments), namespace=config_folders())
+    flags = [
+        *unknown,
+        *(one for one in arguments if one.startswith("-") and not one.startswith(("--config-dir", "-cd"))),
+    ]
+    if flags:
+        raise UserError(f"{flags[0]} has no meaning beside run=RUN, which runs one task; leave it out")
+    return args.overrides, args.config_dir or []
+
+
 def no_option(given: str, known: Sequence[str]) -> str:
     """The message for a flag that there is not, with what was probably meant."""
     name, sign, _ = given.partition("=")

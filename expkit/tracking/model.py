@@ -10,10 +10,10 @@ import mlflow
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from mlflow.types.schema import AnyType
-from omegaconf import OmegaConf
 
-from expkit.run_folder import RunFolder, read_json
-from expkit.tracking.own_code import LIBRARIES, own_code, requirement
+from expkit.run_folder import RunFolder
+from expkit.trained.description import what_serves
+from expkit.trained.own_code import own_code, requirement
 from expkit.urls import file_url
 
 PACKAGES = (
@@ -61,30 +61,6 @@ def log_model(folder: RunFolder, run_id: str) -> None:
                 signature=signature,
                 pip_requirements=sorted({*(requirement(name) for name in packages(served)), *requirements}),
             )
-
-
-def what_serves(folder: RunFolder) -> dict[str, Any]:
-    """All that the model needs to be built and to read images, and no more of the config: not where data came from."""
-    config, result = OmegaConf.load(folder.config), read_json(folder.result)
-    model, augment = (dict(plain(getattr(config, name))) for name in ("model", "augment"))
-    if "weights" in model:
-        model["weights"] = None  # those of the run are loaded
-    tops = {str(node["_target_"]).partition(".")[0] for node in (model, augment)}
-    return {
-        "model": model,
-        "augment": augment,
-        "own": sorted(tops.difference(LIBRARIES)),
-        "image_size": config.image_size,
-        "reading": result.get("reading", {}),
-        "precision": result.get("precision", "fp32"),
-        "features": result.get("features"),
-        "classes": result["classes"],
-    }
-
-
-def plain(node: Any) -> Any:
-    """A node of a config as plain values."""
-    return OmegaConf.to_container(node, resolve=True)
 
 
 def packages(served: dict[str, Any]) -> list[str]:

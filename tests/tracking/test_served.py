@@ -18,8 +18,8 @@ from expkit.data.packed import Packed
 from expkit.features import FeatureCache, Frozen
 from expkit.feed.loading import make_loader
 from expkit.run_folder import RunFolder, read_json, write_json
-from expkit.tracking.model import what_serves
-from expkit.tracking.own_code import own_code
+from expkit.trained.description import what_serves
+from expkit.trained.own_code import own_code
 from expkit.trainer.evaluate import evaluate
 
 PHOTOS = 24
@@ -74,10 +74,11 @@ def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini
         validated = evaluate(lambda batch: model(batch.images).float(), loader, 3)
     requests = [(pets_mini / "images" / files.name(index)).read_bytes() for index in range(PHOTOS)]
 
-    from expkit.tracking.inputs import read_input
-
+    trained = classifier.trained
     seen = [
-        classifier.transforms.valid(read_input(request, 1, classifier.transforms.valid_side, classifier.reading))
+        classifier.trained.transforms.valid(
+            read_input(request, 1, classifier.trained.transforms.valid_side, classifier.trained.reading)
+        )
         for request in requests
     ]
     assert torch.equal(torch.stack(seen), torch.cat([batch.images for batch in loader]).permute(0, 2, 3, 1))
@@ -147,7 +148,7 @@ def test_code_of_the_users_own_goes_along(tmp_path, monkeypatch):
     assert own_code(served["own"]) == ([str(tmp_path / "my_net.py")], [])
     assert own_code(["timm"])[1][0].startswith("timm==")
 
-    from expkit.tracking.pyfunc import made
+    from expkit.trained.classifier import made
 
     assert made(served, "model", 3) == ("net", 3, 4)
     sys.modules.pop("my_net")

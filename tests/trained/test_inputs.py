@@ -10,7 +10,7 @@ from PIL import Image
 
 from expkit.data.images.reading import DEFAULT, Reading
 from expkit.errors import DataError
-from expkit.tracking.inputs import images_of, read_input
+from expkit.trained.inputs import images_of, read_input
 
 RGB = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
 RGB[0, 0] = 0, 128, 255

@@ -1,0 +1,83 @@
+"""A trained model that classifies images as its run validated them, to the bit."""
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from expkit.build import build, keys_of
+from expkit.data.images.reading import Reading
+from expkit.features.extraction import Body
+from expkit.model.layout import to_channels_last
+from expkit.run_folder import RunFolder
+from expkit.trained.description import what_serves
+from expkit.trained.inputs import read_input
+
+
+class Trained:
+    """A model with what it needs: transform, class names, how pixels are read, and the precision of its validation."""
+
+    def __init__(self, description: Mapping[str, Any], weights: Path, device: str = "cpu") -> None:
+        """Build the model that `expkit.trained.description` describes, with the weights in a safetensors file."""
+        self.description = description
+        self.classes: list[str] = description["classes"]
+        self.image_size: int = description["image_size"]
+        self.reading = Reading(**description["reading"])
+        self.transforms = made(description, "augment", self.image_size)
+        self.model = made(description, "model", len(self.classes))
+        self.model.load_state_dict(load_file(weights))
+        self.device = torch.device(device)
+        self.model.eval().requires_grad_(False).to(self.device)
+        to_channels_last(self.model)
+        self.half = description["precision"] == "bf16"
+        self.features = description["features"]
+        self.temperature: float = description.get("temperature", 1.0)
+        if self.features:
+            autocast = torch.bfloat16 if self.features["body"] == "bf16" else None
+            self.body = Body(self.model, self.device, autocast)
+
+    @classmethod
+    def of_run(cls, folder: RunFolder, device: str = "cpu") -> "Trained":
+        """The model that a finished run exported."""
+        return cls(what_serves(folder), folder.exported_weights, device)
+
+    def pixels(self, image: Any, number: int = 1) -> Tensor:
+        """One image as the model's input, uint8 H x W x 3; `expkit.trained.inputs` says what an image may be.
+
+        Raises DataError, naming its `number`, for one that cannot be read rightly.
+        """
+        read = read_input(image, number, self.transforms.valid_side, self.reading)
+        pixels: Tensor = self.transforms.valid(read)
+        return pixels
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """What the model says of images uint8 N x 3 x H x W: float32, N x classes, on the model's device.
+
+        In the precision of validation: with another, a photo in a hundred changes its class. Where validation read
+        precomputed features, the body gives them as it did there, with folded batch norms.
+        """
+        half, taken, network = self.half, images.to(self.device, non_blocking=True), self.model
+        if self.features:
+            half = self.features["head"] == "bf16"
+            taken, network = self.body.features(taken).to(self.device).float(), self.model.head
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            logits: Tensor = network(taken).float()
+        return logits
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """The calibrated probability of each class: float32, N x classes, on the CPU."""
+        return (self.logits(images) / self.temperature).softmax(dim=1).cpu()
+
+
+def made(description: Mapping[str, Any], group: str, *wired: object) -> Any:
+    """What the node of a group describes; a function of the user's own is taken as it is: its code came along."""
+    node = description[group]
+    module, _, name = str(node["_target_"]).rpartition(".")
+    if module.partition(".")[0] not in description["own"]:
+        return build(node, *wired, group=group)
+    return getattr(importlib.import_module(module), name)(*wired, **keys_of(node))
