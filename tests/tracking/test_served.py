@@ -74,13 +74,7 @@ def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini
         validated = evaluate(lambda batch: model(batch.images).float(), loader, 3)
     requests = [(pets_mini / "images" / files.name(index)).read_bytes() for index in range(PHOTOS)]
 
-    trained = classifier.trained
-    seen = [
-        classifier.trained.transforms.valid(
-            read_input(request, 1, classifier.trained.transforms.valid_side, classifier.trained.reading)
-        )
-        for request in requests
-    ]
+    seen = [classifier.trained.pixels(request) for request in requests]
     assert torch.equal(torch.stack(seen), torch.cat([batch.images for batch in loader]).permute(0, 2, 3, 1))
     answers = classifier.classify(requests)
     assert answers["class"].tolist() == [served["classes"][index] for index in validated.predictions]
