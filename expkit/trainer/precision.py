@@ -8,10 +8,7 @@ from torch import Tensor, nn
 from expkit.errors import UserError
 from expkit.model.classifier import Classifier
 
-FEW = 16
-"""Of fewer channels, oneDNN reads and writes beyond the memory of strided 1 x 1 convolutions."""
 GRADIENTS = "for which oneDNN gives wrong gradients in bfloat16"
-MEMORY = "for which oneDNN breaks the memory of the process in bfloat16"
 LARGE = 1 << 18
 """From so many weights of a matrix on (1024 x 256), bfloat16 saves more than the casts between the types take."""
 
@@ -74,8 +71,6 @@ def wrong_in_bf16(model: nn.Module, device: torch.device, image_size: int) -> li
             def note(module: nn.Conv2d, inputs: tuple[Tensor, ...], name: str = name) -> None:
                 if max(module.kernel_size) > 1 and inputs[0].shape[2:] == (1, 1):
                     found.append(f"{name} sees an image of 1 x 1 there, {GRADIENTS}; use fp32 or a larger image_size")
-                elif max(module.kernel_size) == 1 and module.in_channels < FEW:
-                    found.append(f"{name} skips pixels of {module.in_channels} channels, {MEMORY}; use fp32")
 
             hooks.append(module.register_forward_pre_hook(note))
     training = model.training

@@ -15,7 +15,7 @@ from expkit.sched import one_cycle
 from expkit.task.training import fit_phases
 from expkit.trainer import default
 from expkit.trainer.loop import Observer, Stopped, Trainer
-from expkit.trainer.precision import computes_in_bf16, is_native, pick_device, wrong_in_bf16
+from expkit.trainer.precision import is_native, pick_device, wrong_in_bf16
 from expkit.transfer import Phase
 
 
@@ -198,27 +198,6 @@ def test_bf16_is_left_where_its_gradients_are_wrong(config_of):
     run = assemble(config_of("+experiment=digits", "image_size=32"))
     assert wrong_in_bf16(run.trainer.model, run.trainer.device, 32) == []
     assert run.trainer.precision == ("bf16" if is_native(run.trainer.device) else "fp32")
-
-
-class Strided(nn.Sequential):
-    """Every second pixel of images widened to some channels, as in the stem of FastViT, MobileOne and RepVGG."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(nn.Conv2d(3, channels, 1), nn.Conv2d(channels, 48, 1, stride=2))
-
-    def forward(self, images):
-        return super().forward(images.float())
-
-
-def test_bf16_is_left_where_strided_convolutions_break_memory():
-    cpu = torch.device("cpu")
-    assert len(wrong_in_bf16(Strided(8), cpu, 96)) == 1
-    assert not computes_in_bf16("auto", Strided(8), cpu, 96)
-    with pytest.raises(
-        UserError, match=r"bf16 is not to be had with image_size=96: 1 skips pixels of 8 channels.*; use fp32$"
-    ):
-        computes_in_bf16("bf16", Strided(8), cpu, 96)
-    assert computes_in_bf16("bf16", Strided(16), cpu, 96)
 
 
 @pytest.mark.skipif(not is_native(torch.device("cpu")), reason="this processor does not compute in bfloat16")
