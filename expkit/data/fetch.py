@@ -54,31 +54,54 @@ def fetch(archive: Archive, root: Path) -> None:
     """Put the folder of `archive` into `root`, one process at a time.
 
     An archive with the right checksum that lies in `root` already is used, otherwise it is downloaded. All work is done
-    in a hidden folder beside, so that a process that is killed leaves nothing that looks whole. What fails leaves
-    nothing, not even a folder that was not there before.
+    in a hidden folder, in `root` or the nearest folder above it that exists, and `root` itself is made at the end: what
+    fails leaves nothing, and a process that is killed nothing that looks whole.
     Raises FetchError where there is no connection, no space, another checksum or an archive that reaches outside.
     """
-    work, lock = root / f".{archive.folder}.partial", root / ".fetch.lock"
-    made = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        with alone_near(root.absolute()) as near:
             if (root / archive.folder).exists():
                 return  # another process was faster
+            work = near / f".{archive.folder}.partial"
             shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
             try:
                 unpack(packed(archive, root, work), work / "unpacked")
-                os.replace(work / "unpacked" / archive.folder, root / archive.folder)
-            except Exception:
-                lock.unlink()  # a root that was mistyped is left as it was
-                raise
+                found = (work / "unpacked" / archive.folder).resolve(strict=True)
+                root.mkdir(parents=True, exist_ok=True)
+                put(found, root / archive.folder)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     except Exception as error:  # network, disk, checksum and archive errors share no class
-        for folder in made:
-            with suppress(OSError):  # what is not empty is another's
-                folder.rmdir()
         raise FetchError(f"{type(error).__name__}: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def alone_near(root: Path) -> Iterator[Path]:
+    """Hold the nearest of `root` and the folders above it that exists, for this process, and give it."""
+    while True:
+        near = nearest(root)
+        lock = near / ".fetch.lock"
+        with FileLock(lock):
+            try:
+                if nearest(root) == near:  # it is the one that others hold as well
+                    yield near
+                    return
+            finally:  # the last thing done: who takes the lock after that has a file of its own
+                lock.unlink(missing_ok=True)
+
+
+def nearest(root: Path) -> Path:
+    """The nearest of `root` and what is above it that exists, be it a link to nowhere."""
+    return next(path for path in (root, *root.parents) if os.path.lexists(path))
+
+
+def put(folder: Path, place: Path) -> None:
+    """Move a folder in place, unless another process was faster: one on a machine that shares the disk but no locks."""
+    try:
+        os.replace(folder, place)
+    except OSError:
+        if not place.is_dir():
+            raise
 
 
 def packed(archive: Archive, root: Path, work: Path) -> Path:

@@ -41,7 +41,7 @@ def test_a_folder_is_fetched_once_and_nothing_else_stays(tree, publish, tmp_path
     archive, root = publish(tree), tmp_path / "data"
     fetch(archive, root)
     assert same(root / "set", tree)
-    assert os.listdir(root) in (["set", ".fetch.lock"], [".fetch.lock", "set"])
+    assert os.listdir(root) == ["set"]
     (tmp_path / "www" / "set.tgz").unlink()
     fetch(archive, root)
 
@@ -51,6 +51,52 @@ def test_several_at_once_fetch_once(tree, publish, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda _: fetch(archive, root), range(3)))
     assert same(root / "set", tree)
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from expkit.data.fetch import Archive, FetchError, fetch
+for _ in range(int(sys.argv[5])):
+    try:
+        fetch(Archive(*sys.argv[1:4]), Path(sys.argv[4]))
+        print("fetched")
+    except FetchError as error:
+        print(error)
+"""
+
+
+def reports(archive, root, processes, times):
+    """What processes say that fetch at once, each some times."""
+    command = [sys.executable, "-c", FETCH, archive.url, archive.md5, archive.folder, str(root), str(times)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    said = [process.communicate(timeout=120)[0].splitlines() for process in running]
+    assert all(process.returncode == 0 for process in running)
+    return [line for lines in said for line in lines]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_one_that_fails_does_not_disturb_those_that_wait_for_it(there, tree, publish, tmp_path):
+    archive, root = replace(publish(tree), folder="other"), tmp_path / "new" / "data"
+    if there:
+        root.mkdir(parents=True)
+    said = reports(archive, root, processes=3, times=8)
+    assert len(said) == 24
+    strangers = [line for line in said if "unpacked/other" not in line]
+    assert not strangers, "all fail for the reason that the archive gives them"
+    assert sorted(os.listdir(tmp_path)) == [*(["new"] if there else []), "set", "www"]
+    assert not there or not os.listdir(root)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_processes_at_once_fetch_once(there, tree, tmp_path, publish):
+    archive, root = publish(tree), tmp_path / "new" / "data"
+    if there:
+        root.mkdir(parents=True)
+    assert reports(archive, root, processes=4, times=1) == ["fetched"] * 4
+    assert same(root / "set", tree)
+    assert os.listdir(root) == ["set"]
+    assert sorted(os.listdir(tmp_path)) == ["new", "set", "www"]
 
 
 def test_an_archive_that_lies_there_needs_no_connection(tree, publish, tmp_path):
@@ -156,24 +202,26 @@ def killed_while(archive, root, condition):
 
 def test_a_download_that_is_killed_leaves_nothing_that_looks_whole(stalling, tree, publish, tmp_path):
     root = tmp_path / "data"
-    part = root / ".set.partial" / "set.tgz"
+    part = tmp_path / ".set.partial" / "set.tgz"
     archive = Archive(f"{stalling}/set.tgz", "0" * 32, "set")
     assert killed_while(archive, root, lambda: part.exists() and part.stat().st_size > 0)
-    assert seen(root) == []
+    assert not root.exists()
     fetch(publish(tree), root)
     assert same(root / "set", tree)
+    assert sorted(os.listdir(tmp_path)) == ["data", "set", "www"], "what was left behind goes with the next fetch"
 
 
 def test_unpacking_that_is_killed_leaves_nothing_that_looks_whole(tree, publish, tmp_path):
     archive, root = publish(tree), tmp_path / "data"
+    root.mkdir()
     if killed_while(archive, root, (root / ".set.partial" / "unpacked" / "set" / "class1").exists):
         assert seen(root) in ([], ["set"])
     fetch(archive, root)  # takes what is there as whole
     assert same(root / "set", tree)
-    assert sorted(os.listdir(root)) == [".fetch.lock", "set"]
+    assert os.listdir(root) == ["set"]
 
 
 def test_a_folder_that_cannot_be_written_is_a_reason(tree, publish, tmp_path):
     (tmp_path / "data").touch()
-    with pytest.raises(FetchError, match="FileExistsError"):
+    with pytest.raises(FetchError, match="FileExistsError|NotADirectoryError"):
         fetch(publish(tree), tmp_path / "data")
