@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from expkit.data.arrays import ArrayImages
 from expkit.data.files import ImageFiles
 from expkit.data.images.file_facts import facts_of
+from expkit.data.images.pace import cores
 from expkit.data.items import Images
 from expkit.errors import UserError
-from expkit.feed.loading import cores
 
 HASH = 16
 """Bytes of a hash."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from expkit.augment import Transforms
+from expkit.data.images.pace import cores
 from expkit.data.items import Images
 from expkit.errors import DataError, UserError
 from expkit.feed.sending import explaining, received, shared
@@ -276,11 +277,6 @@ def auto_workers(images: Images, transforms: Transforms, train: bool, gpu: bool 
     if cores() <= 2 and not gpu:
         return 0
     return min(8, max(1, cores() - 1))
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def compute_alone() -> None:

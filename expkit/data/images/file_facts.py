@@ -4,14 +4,9 @@ One memory for all who ask (the check before training, the data's fingerprint, t
 file is opened once, and again only when its size or time changes.
 """
 
-import logging
 import os
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,23 +16,16 @@ from numpy.typing import NDArray
 
 from expkit.data.images.decode import reason_of
 from expkit.data.images.file_memory import DOUBTFUL, HASH, Memory, memory_of, remember, remembered
+from expkit.data.images.pace import looked_at
 from expkit.data.images.reading import DEFAULT, Reading
 from expkit.data.images.verify import problem_of
 from expkit.data.packed import Packed, below, shown
 from expkit.errors import UserError
 
-log = logging.getLogger("expkit.data")
-
 SETTLED = 2.0
 """Seconds after which a changed file has another time of change on any file system."""
 LARGE = 1 << 26
 """Most bytes of a file that is read as a whole."""
-BLOCK = 64
-"""Files that a thread looks at, at a time."""
-THREADS = 16
-"""More than cores, since some wait for the disk."""
-PATIENCE, EVERY = 2.0, 60.0
-"""Seconds after which a person sees how far the look at the files is, and between lines of the log."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +46,20 @@ class FileFacts:
         return FileFacts(self.sizes[kept], self.mtimes[kept], self.hashes[kept], {})
 
 
-def sizes_and_times(root: str, names: Packed, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ask the file system about the files at `rows`; the size -1 says that there is none."""
-    sizes, mtimes = np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.int64)
-    folder = below(root)
-    for index, row in enumerate(rows.tolist()):
+def sizes_and_times(root: str, names: Iterable[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ask the file system about files; the size -1 says that there is none."""
+    folder, stat = below(root), os.stat
+    sizes, mtimes = [], []
+    for name in names:
         try:
-            facts = os.stat(folder + names[row])
-        except OSError:
-            continue  # `problem_of` says why
-        sizes[index], mtimes[index] = facts.st_size, facts.st_mtime_ns
-    return sizes, mtimes
+            facts = stat(folder + name)
+        except OSError:  # `problem_of` says why
+            sizes.append(-1)
+            mtimes.append(0)
+        else:
+            sizes.append(facts.st_size)
+            mtimes.append(facts.st_mtime_ns)
+    return np.array(sizes, np.int64), np.array(mtimes, np.int64)
 
 
 def facts_of(
@@ -80,9 +71,9 @@ def facts_of(
     wrong with others.
     Raises UserError, without `images`, for a file that cannot be read.
     """
-    rows = np.arange(len(names)) if rows is None else rows
     looked = time.time()
-    sizes, mtimes = sizes_and_times(root, names, rows)
+    sizes, mtimes = sizes_and_times(root, names if rows is None else (names[row] for row in rows.tolist()))
+    rows = np.arange(len(names)) if rows is None else rows
     place = memory_of(root, reading)
     memory = remembered(place).ordered(names)
     same = (memory.sizes[rows] == sizes) & (memory.mtimes[rows] == mtimes)
@@ -131,51 +122,13 @@ class Known:
 def examined(
     folder: bytes, names: Packed, rows: NDArray[np.int64], todo: NDArray[np.int64], known: Known, images: bool
 ) -> Iterator[tuple[NDArray[np.int64], dict[int, str]]]:
-    """Look at the files at `todo`, a block at a time: indices, and what is wrong with some of these."""
+    """Look at the files at `todo`, some at a time: indices, and what is wrong with some of these."""
 
     def look(indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], dict[int, str]]:
         found = ((index, known.look(folder + names[rows[index]], index, images)) for index in indices.tolist())
         return indices, {index: why for index, why in found if why is not None}
 
-    blocks = [todo[start : start + BLOCK] for start in range(0, len(todo), BLOCK)]
-    if len(blocks) <= 1:
-        yield from map(look, blocks)
-        return
-    with ThreadPoolExecutor(THREADS) as pool, telling(len(todo)) as tell:
-        running = deque(pool.submit(look, block) for block in blocks)
-        try:
-            while running:
-                found = running.popleft().result()
-                tell(len(found[0]))
-                yield found
-        finally:  # a signal does not wait for the rest
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-@contextmanager
-def telling(total: int) -> Iterator[Callable[[int], None]]:
-    """Show how far a long look at files is: on a terminal as a line that goes, else once a minute in the log."""
-    began = last = time.monotonic()
-    done, terminal, shown = 0, sys.stderr.isatty(), False
-
-    def tell(files: int) -> None:
-        nonlocal done, last, shown
-        done, now = done + files, time.monotonic()
-        if now - began < PATIENCE or now - last < (0.5 if terminal else EVERY):
-            return
-        last, left = now, (total - done) * (now - began) / done
-        text = f"looked at {done:,} of {total:,} files (once; it is remembered), {left:,.0f} s left"
-        if terminal:
-            print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
-            shown = True
-        else:
-            log.info(text)
-
-    try:
-        yield tell
-    finally:
-        if shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    return looked_at(todo, look)
 
 
 def read(path: bytes) -> tuple[bytes, bytes | None]:

@@ -87,7 +87,7 @@ def share_cores(jobs: int) -> None:
     """
     import torch
 
-    from expkit.feed.loading import cores
+    from expkit.data.images.pace import cores
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cores() // jobs))

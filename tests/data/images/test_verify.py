@@ -127,6 +127,106 @@ def test_a_jpeg_that_was_cut_off_and_ended_is_found(tmp_path, kind, share):
     assert "cut off" in look(tmp_path)["cut.jpg"]
 
 
+@pytest.mark.parametrize("kind", HEALTHY)
+@pytest.mark.parametrize("lost", [100, 700])
+@pytest.mark.parametrize("header", ["plain", "of a camera"])
+def test_a_jpeg_that_lacks_its_last_bytes_is_found(tmp_path, pets_mini, kind, lost, header):
+    with Image.open(sorted((pets_mini / "images").glob("*.jpg"))[0]) as real:
+        image = real.convert("RGB")
+    if header == "of a camera":
+        image.getexif()[0x0112] = 1
+    file = io.BytesIO()
+    image.save(file, "JPEG", **HEALTHY[kind], **({"exif": image.getexif()} if header == "of a camera" else {}))
+    data = file.getvalue()
+    (tmp_path / "whole.jpg").write_bytes(data)
+    (tmp_path / "cut.jpg").write_bytes(data[: -2 - lost].rstrip(b"\xff") + data[-2:])
+    found = look(tmp_path)
+    assert list(found) == ["cut.jpg"]
+    assert "cut off" in found["cut.jpg"]
+
+
+def test_a_photo_whose_last_pass_ends_early_is_found_wherever_it_ends(tmp_path, pets_mini):
+    for number, path in enumerate(sorted((pets_mini / "images").glob("*.jpg"))[:12]):
+        file = io.BytesIO()
+        with Image.open(path) as image:
+            image.convert("RGB").save(file, "JPEG", progressive=True, quality=80)
+        data = file.getvalue()
+        stop = data.rindex(b"\xff\xda") + 200 + 37 * number
+        (tmp_path / f"{number}.jpg").write_bytes(data[:stop].rstrip(b"\xff") + data[-2:])
+        (tmp_path / f"whole {number}.jpg").write_bytes(data)
+    found = look(tmp_path)
+    assert sorted(found) == sorted(f"{number}.jpg" for number in range(12))
+    assert all("passes are missing" in why for why in found.values())
+
+
+def png(mode: str, *, rows: int | None = None, notes: bytes = b"", interlaced: bool = False) -> bytes:
+    """A photo as a PNG with right checksums and the first `rows` of its rows (None: all)."""
+    image = photo().convert("RGB").convert(mode)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    with Image.open(file) as whole:
+        assert whole.size == image.size
+    data, pixels, chunks, place = file.getvalue(), b"", [], 8
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        kind, content = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        pixels += content if kind == b"IDAT" else b""
+        chunks += [] if kind == b"IDAT" else [(kind, content)]
+        place += 12 + length
+    raw = zlib.decompress(pixels)
+    stride = len(raw) // image.height
+    if interlaced:
+        chunks[0] = b"IHDR", chunks[0][1][:12] + b"\1"
+        raw = in_passes(np.asarray(image))
+    pixels = zlib.compress(raw if rows is None else raw[: rows * stride])
+    chunks[-1:-1] = [(b"iTXt", notes)] if notes else []
+    chunks[-1:-1] = [(b"IDAT", pixels[start : start + 5000]) for start in range(0, len(pixels), 5000)]
+    return data[:8] + b"".join(
+        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks
+    )
+
+
+def in_passes(pixels: np.ndarray) -> bytes:
+    """The rows of an image in the order of Adam7, none of them filtered."""
+    parts = [(0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1)]
+    return b"".join(b"\0" + row.tobytes() for a, b, c, d in parts for row in np.ascontiguousarray(pixels[a::b, c::d]))
+
+
+NOTE = b"Comment\0\0\0\0\0of a kind that is left to Pillow"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("notes", [b"", NOTE], ids=["plain", "notes"])
+def test_a_png_with_too_few_rows_is_found_though_its_checksums_are_right(tmp_path, mode, notes):
+    (tmp_path / "whole.png").write_bytes(png(mode, notes=notes))
+    for rows in (0, 1, 50, 95):
+        (tmp_path / f"{rows:02d}.png").write_bytes(png(mode, rows=rows, notes=notes))
+    found = look(tmp_path)
+    assert list(found) == ["00.png", "01.png", "50.png", "95.png"]
+    assert "fewer rows" in found["50.png"]
+
+
+def test_an_interlaced_png_is_whole_with_all_its_passes(tmp_path):
+    (tmp_path / "whole.png").write_bytes(png("RGB", interlaced=True))
+    for rows in (10, 90):
+        (tmp_path / f"{rows}.png").write_bytes(png("RGB", rows=rows, interlaced=True))
+    with Image.open(tmp_path / "whole.png") as image:
+        assert image.info.get("interlace")
+        assert (np.asarray(image) == np.asarray(photo())).all()
+    assert sorted(look(tmp_path)) == ["10.png", "90.png"]
+
+
+def test_a_png_with_a_filter_that_there_is_not_is_found(tmp_path):
+    data = png("L")
+    place, raw = data.index(b"IDAT"), bytearray(b"\0" * (96 * 129))
+    raw[129 * 40] = 9
+    pixels = zlib.compress(bytes(raw))
+    chunk = struct.pack(">I", len(pixels)) + b"IDAT" + pixels + struct.pack(">I", zlib.crc32(b"IDAT" + pixels))
+    (tmp_path / "x.png").write_bytes(data[: place - 4] + chunk + data[data.index(b"IEND") - 4 :])
+    assert list(look(tmp_path)) == ["x.png"]
+
+
 @pytest.mark.parametrize("kind", ["baseline", "optimized", "full colour"])
 def test_a_jpeg_with_a_hole_of_zeros_is_found(tmp_path, kind):
     data, start = coded(kind, photo().resize((256, 192)))

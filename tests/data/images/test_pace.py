@@ -1,0 +1,58 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from expkit.data.images.pace import looked_at, threads_for
+
+
+@pytest.mark.parametrize("cores", [2, 8, 64])
+def test_tiny_files_at_hand_are_looked_at_by_one_thread(cores):
+    assert threads_for(50e-6, 50e-6, cores) == 1
+
+
+@pytest.mark.parametrize(("cores", "least", "most"), [(2, 2, 4), (8, 8, 16), (64, 10, 64)])
+def test_photos_keep_the_cores_busy(cores, least, most):
+    assert least <= threads_for(4e-3, 4e-3, cores) <= most
+
+
+def test_files_that_are_far_away_are_waited_for_by_many():
+    assert threads_for(20e-3, 0.5e-3, 2) == 64
+    assert 10 <= threads_for(2e-3, 0.1e-3, 2) <= 64
+    assert threads_for(1.0, 0.0, 1) == 64
+
+
+def ids(todo, seconds):
+    """The threads that look at files which take so long to come."""
+    threads = set()
+
+    def look(indices):
+        threads.add(threading.get_ident())
+        time.sleep(seconds * len(indices))
+        return indices
+
+    seen = [index for indices in looked_at(todo, look) for index in indices.tolist()]
+    assert sorted(seen) == todo.tolist(), "each once"
+    return threads
+
+
+def test_slow_files_are_looked_at_side_by_side_and_quick_ones_in_turn():
+    assert len(ids(np.arange(5, 600), 0.002)) > 10
+    assert ids(np.arange(20000), 0.0) == {threading.get_ident()}
+
+
+def test_few_files_are_looked_at_as_well():
+    for count in (0, 1, 2, 17, 18, 40):
+        ids(np.arange(count), 0.0)
+
+
+def test_what_goes_wrong_in_a_thread_is_raised():
+    def look(indices):
+        time.sleep(0.01)
+        if 300 in indices:
+            raise KeyError(300)
+        return indices
+
+    with pytest.raises(KeyError):
+        list(looked_at(np.arange(400), look))
