@@ -1,9 +1,7 @@
 """Images that are numbers already: arrays in memory, `.npy` and `.npz` files, data sets that a function gives."""
 
-import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -191,21 +189,9 @@ def digits(
         valid_pct: share of each class cut for valid.
         seed: seed of that cut; it belongs to the data.
     """
-    source = load_digits()
-    if classes is not None:
-        chosen = np.isin(source["target"], classes)
-        source = {name: source[name][chosen] for name in ("images", "target")}
-    return array(source=source, layout="HW", white=16.0, valid_pct=valid_pct, seed=seed)
+    from sklearn.datasets import load_digits  # takes more than a second
 
-
-def load_digits() -> Mapping[str, Any]:
-    """What `sklearn.datasets.load_digits` gives, without the 1.5 seconds of its import where the file is known."""
-    package = importlib.util.find_spec("sklearn")
-    path = Path(package.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if package else Path()
-    if not path.is_file():
-        from sklearn import datasets
-
-        bunch: Mapping[str, Any] = datasets.load_digits()
-        return bunch
-    table = np.loadtxt(path, delimiter=",", dtype=np.uint8)
-    return {"images": table[:, :-1].reshape(-1, 8, 8), "target": table[:, -1].astype(np.int64)}
+    images, labels = load_digits(return_X_y=True)
+    chosen = np.isin(labels, labels if classes is None else classes)
+    pixels = images[chosen].reshape(-1, 8, 8).astype(np.uint8)
+    return array(source=(pixels, labels[chosen]), layout="HW", white=16.0, valid_pct=valid_pct, seed=seed)
