@@ -202,7 +202,8 @@ def resume(run: str, others: list[str]) -> None:
 
 def run_of(run: str, others: list[str]) -> object:
     """Do with a run that was trained what the task among `others` says."""
-    folder = find_run(run)
+    uris = [one.partition("=")[2] for one in others if one.startswith("tracking.uri=")]
+    folder = find_run(run, uris[-1] if uris else None)
     config = config_for(folder, *split_folders(others))
     return build(config.task, config, folder, group="task")
 

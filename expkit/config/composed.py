@@ -1,10 +1,10 @@
 """What Hydra composes, as expkit takes it: plain checked values, and errors in its own words."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -52,13 +52,9 @@ def at_home(value: Any) -> Any:
     return expanded(value) if isinstance(value, str) else value
 
 
-def experiment(choices: Mapping[str, Any] | None = None) -> str:
-    """The name of the experiment among the choices that Hydra made; None: those of the job at hand."""
-    if choices is None:
-        choices = HydraConfig.get().runtime.choices
-    chosen = choices.get("experiment") or "unnamed"
-    assert isinstance(chosen, str)
-    return chosen
+def experiment(hydra: HydraConf | None = None) -> str:
+    """The name of the experiment, or without one of the data, in Hydra's node; None: that of the job at hand."""
+    return str((hydra or HydraConfig.get()).job.name)
 
 
 def explain(error: Exception) -> str:

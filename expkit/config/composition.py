@@ -20,7 +20,7 @@ from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import AnyNode, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit.check import nearest
@@ -53,6 +53,10 @@ class Repository(ConfigRepository):
             raise UserError(unreadable(files[0] if files else Path(config_path), error)) from error
 
 
+NAMELESS = "expkit"
+"""What conf/config.yaml calls a job that nobody named."""
+
+
 class Loader(ConfigLoaderImpl):
     """Hydra's loader with these rules, for single runs, the jobs of a sweep, and `--cfg`."""
 
@@ -62,6 +66,8 @@ class Loader(ConfigLoaderImpl):
         self.given: list[Override] = []
         self.read: dict[str, ConfigResult | None] = {}
         self.superseded: dict[int, list[str]] = {}
+        self.named: str | None = None
+        """What the data of the first config are called: the jobs of a grid belong together, whatever theirs are."""
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
         """Compose a config. Raises UserError for a hydra node that would run what is not trusted."""
@@ -71,6 +77,9 @@ class Loader(ConfigLoaderImpl):
             own = [name for name, found in self.read.items() if found and found.provider == "command-line"]
             names = ", ".join(name.removeprefix("config_path=") for name in own)
             raise UserError(f"the defaults of {names} lead in a circle: take one of them out") from error
+        self.named = self.named or name_of_data(config)
+        if config.hydra.job.name == NAMELESS:
+            config.hydra.job.name = config.hydra.runtime.choices.get("experiment") or self.named
         check_hydra(config.hydra)
         hide_in_logs(config.hydra.hydra_logging)
         for node, key in ((config.hydra.run, "dir"), (config.hydra.sweep, "dir"), (config.hydra.sweeper, "storage")):
@@ -132,6 +141,18 @@ class Loader(ConfigLoaderImpl):
                 if node is not None and key in node:
                     del node[key]
         return result
+
+
+def name_of_data(config: DictConfig) -> str:
+    """What runs without an experiment are called after: the file or folder that holds the data, or else its choice."""
+    data = child(config, "data")
+    for key in ("file", "source", "root"):
+        node = data._get_node(key) if isinstance(data, DictConfig) else None
+        given = node._value() if isinstance(node, AnyNode) else None
+        path = Path(os.path.abspath(expanded(given))) if isinstance(given, str) else None
+        if path and path.exists() and path.name:
+            return path.stem if path.is_file() else path.name
+    return str(config.hydra.runtime.choices.get("data") or "data")
 
 
 def hide_in_logs(logging: DictConfig | None) -> None:

@@ -79,7 +79,7 @@ def make_grid(config: DictConfig) -> RunFolder:
     told = [one for one in overrides if not one.startswith(("+experiment=", "data.root="))]
     return make_parent(
         path,
-        experiment(config.hydra.runtime.choices),
+        experiment(config.hydra),
         kind="grid",
         name=" ".join(told) or path.name,
         tracking=as_written({"tracking": tracking}, config)["tracking"],

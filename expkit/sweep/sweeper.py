@@ -179,7 +179,7 @@ def tracked(sweep: Sweep, base: Config) -> Iterator[Tracker]:
     composed, _ = Composer(sweep.context, sweep.config).job(sweep.search.fixed)
     folder = make_parent(
         sweep.folder,
-        experiment(hydra.runtime.choices),
+        experiment(hydra),
         kind="study",
         name=sweep.settings.study_name,
         tracking=written(base, composed)["tracking"],

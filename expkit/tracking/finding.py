@@ -45,13 +45,13 @@ def config_of(composed: DictConfig | ListConfig) -> Config:
     return replace(config, model={**config.model, "weights": str(folder)})
 
 
-def find_run(run: str) -> RunFolder:
-    """The folder of an earlier run, named by its path or by its MLflow run id.
+def find_run(run: str, uri: str | None = None) -> RunFolder:
+    """The folder of an earlier run, named by its path or by its MLflow run id in the store that `uri` names.
 
     Raises UserError where there is no such run.
     """
     path = Path(run)
-    return RunFolder.at(path if path.exists() else folder_of(run))
+    return RunFolder.at(path if path.exists() else folder_of(run, uri))
 
 
 @cache

@@ -86,5 +86,5 @@ def write_result(job: RunFolder, loss: float) -> None:
 def test_a_grid_of_another_task_is_not_tracked(tmp_path):
     status, _, err = expkit("-m", "task=plot_schedule", "sched=one_cycle,flat_cos", cwd=tmp_path)
     assert status == 0, err
-    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"unnamed"}
-    assert len(list(tmp_path.glob("outputs/unnamed/sweep_*/*/plots/schedule.png"))) == 2
+    assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"digits"}
+    assert len(list(tmp_path.glob("outputs/digits/sweep_*/*/plots/schedule.png"))) == 2

@@ -15,7 +15,7 @@ from expkit.urls import sqlite_mistake
 
 TARGET = "hydra_plugins.expkit_sweeper.ExpkitSweeper"
 DATABASES = ("sqlite", "postgresql", "mysql")
-STUDY = "${oc.select:hydra.runtime.choices.experiment,unnamed}-${expkit.searched:}"
+STUDY = "${hydra.job.name}-${expkit.searched:}"
 SHARED = ("experiment", "sweeps", "tracking", "task", "num_workers")
 """Keys that do not tell one search from another of the same experiment."""
 
