@@ -8,12 +8,14 @@ the batch then travels through the worker's pipe, which needs neither.
 import errno
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _error_if_any_worker_fails
 
 from expkit.errors import UserError
 
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 
 SPARE = 16
 """File descriptors that sending a batch may take for a moment."""
+
+PATIENCE = 1.0
+"""Seconds that the system may take to tell of a process that ended."""
 
 warned: list[str] = []
 """What was said already: once a process is enough."""
@@ -76,10 +81,27 @@ def explaining(workers: int) -> Iterator[None]:
         broke = workers > 0 and isinstance(error, ConnectionError | EOFError)
         if not broke and "DataLoader worker" not in str(error):
             raise
+        told = what_ended_it() or error if broke else error
         raise UserError(
-            f"a data worker died ({reason(error)}), probably since the memory ran out: set num_workers={workers // 2} "
+            f"a data worker died ({reason(told)}), probably since the memory ran out: set num_workers={workers // 2} "
             f"in place of {workers}, or a smaller batch_size"
         ) from error
+
+
+def what_ended_it() -> RuntimeError | None:
+    """What torch says of a worker whose connection broke, None where it knows of none that failed.
+
+    A connection may break a moment before the system tells of the end. torch raises that once, in the main thread
+    wherever it is by then: asked for here, it cannot come in the midst of the run's last writes.
+    """
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        try:
+            _error_if_any_worker_fails()
+            time.sleep(0.01)
+        except RuntimeError as told:
+            return told
+    return None
 
 
 def reason(error: BaseException) -> str:

@@ -260,6 +260,18 @@ def test_a_killed_worker_is_told_with_how_many_to_try(images):
             drawn(stream)
 
 
+def test_a_death_is_told_once_where_the_connection_breaks_before_the_system_tells(images):
+    with loader_of(images, num_workers=2) as loader:
+        next(loader.stream(0, 0, 1000))
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        try:
+            workers_now()[0].kill()
+            with pytest.raises(UserError, match=r"a data worker died .*killed by signal"), explaining(2):
+                raise ConnectionResetError("Connection reset by peer")
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)  # where torch hears of it, and would raise
+
+
 def test_a_lost_connection_is_blamed_on_workers_only_where_there_are_some():
     with pytest.raises(ConnectionError, match="server"), explaining(0):
         raise ConnectionError("a server went away")
