@@ -20,6 +20,8 @@ from expkit.config.schema import GROUPS, ROOT, Config, check_config
 from expkit.errors import UserError
 from expkit.secrets import as_written, resolved
 
+NO_REFERENCE = re.compile(r"\$\{(?![\w.]+(:[^{}]*)?\})")
+"""What looks like the beginning of a reference, such as ${oc.env:HOME}, and is none."""
 QUOTED_KEY = re.compile(r"""["']([\w.]+)["'](?=\s*:)""")
 """A key of a mapping as JSON writes it, which Hydra does not read."""
 
@@ -136,5 +138,6 @@ def quoted(override: str) -> str:
     """An override whose value is text, as a shell takes it."""
     key, _, value = override.partition("=")
     bare = value.strip("\"'") if value[:1] in ("'", '"') or value[-1:] in ("'", '"') else value
-    text = f"{key}={QuotedString(bare.replace('${', chr(92) + '${'), Quote.double).with_quotes()}"
+    literal = NO_REFERENCE.sub(lambda found: "\\" + found[0], bare)
+    text = f"{key}={QuotedString(literal, Quote.double).with_quotes()}"
     return pasted(text if parses(text) else f'{key}="..."')

@@ -251,6 +251,14 @@ def test_a_path_that_hydra_cannot_parse_comes_back_in_quotes(path):
     assert compose("data=folders", *shlex.split(pasted)).data.root == path
 
 
+def test_a_reference_in_such_a_path_stays_one(monkeypatch):
+    monkeypatch.setenv("HERE", "/home/me")
+    with pytest.raises(HydraException) as refused:
+        compose("data=folders", "data.root=${oc.env:HERE}/a=b,${c")
+    pasted = explain(refused.value).splitlines()[-1].strip()
+    assert compose("data=folders", *shlex.split(pasted)).data.root == "/home/me/a=b,${c"
+
+
 def test_a_mapping_as_json_writes_it_comes_back_without_quotes_at_its_keys():
     with pytest.raises(HydraException) as refused:
         compose("sched=custom", 'sched.hypers={"wd": {"shape": "constant", "start": 1}}')
