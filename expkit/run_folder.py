@@ -21,8 +21,8 @@ from expkit.secrets import hide_in_files, warn_of_password
 from expkit.urls import hide
 
 RUN_FILES = (
-    *("checkpoints", "config.yaml", "end.json", "expkit.log", "metrics.jsonl", "plots", "predictions.parquet"),
-    *("result.json", "run.json", "traces.bin", "traces.parquet", "tracking.json"),
+    *("calibration.json", "checkpoints", "config.yaml", "end.json", "evaluations", "expkit.log", "metrics.jsonl"),
+    *("plots", "predictions.parquet", "result.json", "run.json", "traces.bin", "traces.parquet", "tracking.json"),
 )
 """What a run writes in its folder."""
 
@@ -114,6 +114,11 @@ class RunFolder:
     def result(self) -> Path:
         """The result of a finished run."""
         return self.path / "result.json"
+
+    @property
+    def calibration(self) -> Path:
+        """The temperature of a calibrated run's predictions."""
+        return self.path / "calibration.json"
 
     @property
     def tracking(self) -> Path:

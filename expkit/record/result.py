@@ -45,14 +45,21 @@ def result_of(config: Config, run: Run, recorder: Recorder, run_id: str | None, 
         "steps": trainer.state.step,
         "seconds": seconds,
         "images_per_second": trainer.state.step * min(config.batch_size, len(run.data.train)) / trainer.state.seconds,
-        "precision": run.precision,
-        "features": run.features,
         "device": str(trainer.device),
         "fingerprint": run.data.fingerprint,
+        **what_is_known(run),
+    }
+    return result
+
+
+def what_is_known(run: Run) -> dict[str, Any]:
+    """What a result says of how its model reads images and computes, which is known before it is trained."""
+    return {
+        "precision": run.precision,
+        "features": run.features,
         "classes": list(run.data.classes),
         "reading": asdict(run.data.reading),
     }
-    return result
 
 
 def average_views(config: Config, folder: RunFolder, run: Run, recorder: Recorder) -> None:

@@ -58,7 +58,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
         from expkit.record.checkpoint import Best, Checkpoints, load_checkpoint
         from expkit.record.progress import ProgressBar
         from expkit.record.recorder import Recorder
-        from expkit.record.result import average_views, write_result
+        from expkit.record.result import average_views, what_is_known, write_result
 
         trainer = run.trainer
         trainer.stop = stop
@@ -68,7 +68,8 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
             saved = load_checkpoint(folder.last_checkpoint, run.data.fingerprint, steps, accept_data=accept)
             restore(trainer, saved, folder)
             log.info("going on at step %d, epoch %d", trainer.state.step, trainer.state.epochs + 1)
-        folder.note(fingerprint=run.data.fingerprint, accept_data=False)
+        known = what_is_known(run) | {"head_only": run.body is not None}
+        folder.note(fingerprint=run.data.fingerprint, accept_data=False, outcome=known)
         earlier = trainer.state.seconds
         log.info(run.describe())
         recorder = Recorder(folder, run.epochs * run.feed.epoch_steps)

@@ -6,30 +6,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from expkit.build import build, keys_of
 from expkit.data.images.reading import Reading
+from expkit.errors import UserError
 from expkit.features.extraction import Body
 from expkit.model.layout import to_channels_last
+from expkit.model.weights import read_safetensors
 from expkit.run_folder import RunFolder
 from expkit.trained.description import what_serves
 from expkit.trained.inputs import read_input
+from expkit.trained.weights import weights_of
 
 
 class Trained:
     """A model with what it needs: transform, class names, how pixels are read, and the precision of its validation."""
 
     def __init__(self, description: Mapping[str, Any], weights: Path, device: str = "cpu") -> None:
-        """Build the model that `expkit.trained.description` describes, with the weights in a safetensors file."""
+        """Build the model that `expkit.trained.description` describes, with the weights in a safetensors file.
+
+        Raises UserError for a damaged file, and one that does not fit the model.
+        """
         self.description = description
         self.classes: list[str] = description["classes"]
         self.image_size: int = description["image_size"]
         self.reading = Reading(**description["reading"])
         self.transforms = made(description, "augment", self.image_size)
         self.model = made(description, "model", len(self.classes))
-        self.model.load_state_dict(load_file(weights))
+        load_into(self.model, weights)
         self.device = torch.device(device)
         self.model.eval().requires_grad_(False).to(self.device)
         to_channels_last(self.model)
@@ -42,8 +47,11 @@ class Trained:
 
     @classmethod
     def of_run(cls, folder: RunFolder, device: str = "cpu") -> "Trained":
-        """The model that a finished run exported."""
-        return cls(what_serves(folder), folder.exported_weights, device)
+        """The model that a run exported; of one that is not finished, the best so far, with a warning.
+
+        Raises UserError where the run has no weights, or none that fit.
+        """
+        return cls(what_serves(folder), weights_of(folder), device)
 
     def pixels(self, image: Any, number: int = 1) -> Tensor:
         """One image as the model's input, uint8 H x W x 3; `expkit.trained.inputs` says what an image may be.
@@ -72,6 +80,18 @@ class Trained:
     def probabilities(self, images: Tensor) -> Tensor:
         """The calibrated probability of each class: float32, N x classes, on the CPU."""
         return (self.logits(images) / self.temperature).softmax(dim=1).cpu()
+
+
+def load_into(model: torch.nn.Module, weights: Path) -> None:
+    """Load the weights in a safetensors file. Raises UserError for a damaged file, and one that does not fit."""
+    try:
+        model.load_state_dict(read_safetensors(weights, key=""))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UserError(
+            f"{weights} does not fit the model that the run's config describes ({reason}): bring config.yaml and the "
+            "model's code back as they were when it trained"
+        ) from error
 
 
 def made(description: Mapping[str, Any], group: str, *wired: object) -> Any:
