@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import resource
 import sys
 import time
 from collections import deque
@@ -26,6 +27,8 @@ HELD = 1e-4
 SPARE = 1.5
 """Threads for each that could be busy, since some wait for the lock."""
 MOST = 64
+SELDOM = 4
+"""Files for each wait from which it is not the disk that takes the time."""
 PATIENCE, EVERY = 2.0, 60.0
 """Seconds after which a person sees how far the look at the files is, and between lines of the log."""
 
@@ -33,6 +36,12 @@ PATIENCE, EVERY = 2.0, 60.0
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def waits() -> float:
+    """How often this thread has waited so far, for a disk or the like and not for a core; unknown is often."""
+    kind = getattr(resource, "RUSAGE_THREAD", None)
+    return time.perf_counter_ns() if kind is None else resource.getrusage(kind).ru_nvcsw
 
 
 def threads_for(seconds: float, busy: float, cores: int) -> int:
@@ -52,9 +61,11 @@ def looked_at(todo: NDArray[np.int64], look: Look[Found]) -> Iterator[Found]:
             yield look(first)
         for start in range(1, len(todo), ROUND):
             probe, rest = todo[start : start + PROBE], todo[start + PROBE : start + ROUND]
-            began, busy = time.perf_counter(), time.thread_time()
+            began, busy, before = time.perf_counter(), time.thread_time(), waits()
             found = look(probe)
             seconds, busy = (time.perf_counter() - began) / len(probe), (time.thread_time() - busy) / len(probe)
+            if (waits() - before) * SELDOM < len(probe):
+                seconds = busy  # others had the core meanwhile, which is no reason to ask for more of it
             yield found
             tell(len(probe))
             blocks = [rest[begin : begin + BLOCK] for begin in range(0, len(rest), BLOCK)]

@@ -4,7 +4,7 @@ import time
 import numpy as np
 import pytest
 
-from expkit.data.images.pace import looked_at, threads_for
+from expkit.data.images.pace import looked_at, threads_for, waits
 
 
 @pytest.mark.parametrize("cores", [2, 8, 64])
@@ -23,13 +23,14 @@ def test_files_that_are_far_away_are_waited_for_by_many():
     assert threads_for(1.0, 0.0, 1) == 64
 
 
-def ids(todo, seconds):
-    """The threads that look at files which take so long to come."""
+def ids(todo, wait):
+    """The threads that look at files, each of which takes a wait."""
     threads = set()
 
     def look(indices):
         threads.add(threading.get_ident())
-        time.sleep(seconds * len(indices))
+        for _ in indices:
+            wait()
         return indices
 
     seen = [index for indices in looked_at(todo, look) for index in indices.tolist()]
@@ -38,13 +39,22 @@ def ids(todo, seconds):
 
 
 def test_slow_files_are_looked_at_side_by_side_and_quick_ones_in_turn():
-    assert len(ids(np.arange(5, 600), 0.002)) > 10
-    assert ids(np.arange(20000), 0.0) == {threading.get_ident()}
+    assert len(ids(np.arange(5, 600), lambda: time.sleep(0.002))) > 10
+    assert ids(np.arange(20000), lambda: None) == {threading.get_ident()}
+
+
+def test_waiting_for_a_core_is_no_waiting_for_the_disk():
+    before = waits()
+    sum(range(3_000_000))
+    busy = waits() - before
+    for _ in range(20):
+        time.sleep(0.001)
+    assert waits() - before - busy >= 20 > 4 * busy
 
 
 def test_few_files_are_looked_at_as_well():
     for count in (0, 1, 2, 17, 18, 40):
-        ids(np.arange(count), 0.0)
+        ids(np.arange(count), lambda: None)
 
 
 def test_what_goes_wrong_in_a_thread_is_raised():
