@@ -52,8 +52,14 @@ class StopRequest:
 
 @contextmanager
 def listen() -> Iterator[StopRequest]:
-    """Collect stop requests while a run trains; the handlers from before come back afterwards."""
+    """Collect stop requests while a run trains; the handlers from before come back afterwards.
+
+    Signals come to the main thread alone: a run in another one hears none.
+    """
     request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
     before = {number: signal.signal(number, request.receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield request

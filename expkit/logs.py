@@ -48,6 +48,7 @@ def logged(path: Path, name: str, form: str) -> Iterator[None]:
 def handled(name: str, handler: logging.Handler) -> Iterator[None]:
     """Give what the logger `name` hears to a handler; loggers above it hear nothing of it."""
     logger = logging.getLogger(name)
+    level, propagates = logger.level, logger.propagate
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(handler)
@@ -55,6 +56,8 @@ def handled(name: str, handler: logging.Handler) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
 
 
 class LogFile(logging.FileHandler):

@@ -8,7 +8,7 @@ from typing import Any
 
 import mlflow
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
 from expkit.run_folder import RunFolder
@@ -42,9 +42,11 @@ OPTIONAL = ("imagecodecs", "pillow-heif")
 def log_model(folder: RunFolder, run_id: str) -> None:
     """Log the exported weights with code, class names, and how images are read, as the run's `model`."""
     # One column of anything: bytes of an encoded image, base64 text, or an array; MLflow has no type for the three.
+    # On request a column for each class comes in addition, whatever the schema of the output says.
     signature = ModelSignature(
         inputs=Schema([ColSpec(AnyType())]),  # type: ignore[no-untyped-call]  # mlflow leaves it untyped
         outputs=Schema([ColSpec("string", "class"), ColSpec("double", "confidence")]),
+        params=ParamSchema([ParamSpec("probabilities", DataType.boolean, False)]),
     )
     package = Path(__file__).parents[1]
     served = what_serves(folder)

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,8 +16,14 @@ from expkit.model.layout import to_channels_last
 from expkit.model.weights import read_safetensors
 from expkit.run_folder import RunFolder
 from expkit.trained.description import what_serves
-from expkit.trained.inputs import read_input
+from expkit.trained.inputs import images_of, read_input
 from expkit.trained.weights import weights_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH = 64
+"""Images that are held and computed at a time."""
 
 
 class Trained:
@@ -61,6 +67,28 @@ class Trained:
         read = read_input(image, number, self.transforms.valid_side, self.reading)
         pixels: Tensor = self.transforms.valid(read)
         return pixels
+
+    def predict(self, images: Any, *, probabilities: bool = False) -> "pd.DataFrame":
+        """A row for each image: `class`, its `confidence`, and with `probabilities` a column for each class.
+
+        `images` are paths, bytes or base64 text of files, Pillow pictures or arrays (see `expkit.trained.inputs`): one,
+        a list of them, an array N x H x W x 3 or a table. Raises DataError, naming the image, for one that cannot be
+        read rightly.
+        """
+        import pandas as pd
+
+        given = images_of(images)
+        parts = [torch.zeros(0, len(self.classes))]
+        for start in range(0, len(given), BATCH):
+            batch = [self.pixels(image, start + number) for number, image in enumerate(given[start : start + BATCH], 1)]
+            parts.append(self.probabilities(torch.stack(batch).permute(0, 3, 1, 2)))
+        shares = torch.cat(parts)
+        confidence, index = shares.max(dim=1)
+        names = [self.classes[number] for number in index.tolist()]
+        table = pd.DataFrame({"class": pd.Series(names, dtype=object), "confidence": confidence.double().numpy()})
+        if probabilities:
+            table = table.join(pd.DataFrame(shares.double().numpy(), columns=[f"p_{name}" for name in self.classes]))
+        return table
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:

@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+import os
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from expkit.errors import DataError
 COLUMN = "image"
 """The column of a table that holds the images, where there are others."""
 BANDS = (1, 3, 4)
+LONGEST_PATH = 4096
+"""Longer text is no path."""
 
 
 def images_of(request: Any) -> list[Any]:
@@ -27,7 +31,7 @@ def images_of(request: Any) -> list[Any]:
     """
     if isinstance(request, pd.DataFrame):
         return list(column_of(request))
-    if isinstance(request, str | bytes | bytearray | Image.Image):
+    if isinstance(request, str | bytes | bytearray | os.PathLike | Image.Image):
         return [request]
     if isinstance(request, np.ndarray) and request.dtype != object and request.dtype.kind not in "SU":
         if request.ndim != 4:
@@ -52,14 +56,16 @@ def column_of(table: pd.DataFrame) -> Any:
 
 
 def read_input(image: Any, number: int, size: int | None, reading: Reading) -> Image.Image:
-    """Item `number` of a request as RGB: an encoded file (bytes, or base64 text), a picture of Pillow, or an array.
+    """Item `number` of a request as RGB: a path, an encoded file (bytes, or base64 text), a Pillow picture, or an array.
 
     A JPEG is decoded smaller as in validation, no side below `size`. Raises DataError, naming the item, for what is no
     image, and for arrays that could be meant in two ways.
     """
     try:
+        if isinstance(image, os.PathLike):
+            image = Path(image).read_bytes()
         if isinstance(image, str):
-            image = from_base64(image)
+            image = from_text(image)
         if isinstance(image, bytes | bytearray | memoryview):
             return decode(BytesIO(image), size, reading)
         if isinstance(image, ImageFile) and image.tile and image.fp:
@@ -71,23 +77,24 @@ def read_input(image: Any, number: int, size: int | None, reading: Reading) -> I
         raise DataError(f"image {number} of the request {reason_of(error)}") from error
 
 
-def from_base64(text: str) -> bytes:
-    """The bytes of a file in base64, with or without a data URL in front."""
+def from_text(text: str) -> bytes:
+    """The bytes of a file: the one at a path, or what is given in base64, with or without a data URL in front."""
+    if len(text) < LONGEST_PATH and os.path.isfile(text):
+        return Path(text).read_bytes()
     try:
         return base64.b64decode(text.partition("base64,")[2] or text, validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError(
-            f"has the text {text[:40]!r}, which is no file in base64; of a path, give the bytes that the file holds"
-        ) from None
+        raise ValueError(f"has the text {text[:40]!r}, which is neither the path of a file here nor base64") from None
 
 
 def from_array(values: NDArray[Any], reading: Reading) -> Image.Image:
-    """An array height x width, or height x width x bands, as RGB."""
+    """An array height x width, height x width x bands, or bands x height x width, as RGB."""
     if values.dtype.kind not in "buif":
         raise ValueError(f"has {values.dtype} values, expected the bytes of an image file, or an array of numbers")
     shape = values.shape
     if len(shape) == 3 and shape[0] in BANDS and shape[2] not in BANDS:
-        raise ValueError(f"has the shape {by(shape)}: put the bands last, as numpy.moveaxis(image, 0, -1) does")
+        values = np.moveaxis(values, 0, -1)
+        shape = values.shape
     grey = len(shape) == 2 and shape[1] not in BANDS  # else a row of a picture
     if not values.size or not (grey or (len(shape) == 3 and shape[2] in BANDS)):
         raise ValueError(f"has the shape {by(shape)}, expected height x width, or height x width x 3")

@@ -76,7 +76,7 @@ def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini
 
     seen = [classifier.trained.pixels(request) for request in requests]
     assert torch.equal(torch.stack(seen), torch.cat([batch.images for batch in loader]).permute(0, 2, 3, 1))
-    answers = classifier.classify(requests)
+    answers = classifier.trained.predict(requests)
     assert answers["class"].tolist() == [served["classes"][index] for index in validated.predictions]
     np.testing.assert_allclose(answers["confidence"], validated.confidences, rtol=1e-4)
     reduced = [Image.open(pets_mini / "images" / files.name(index)).size for index in range(PHOTOS)]
@@ -106,7 +106,7 @@ def test_what_was_validated_on_precomputed_features_is_served_so(tmp_path, pets_
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=head == "bf16"):
         validated = model(rows).float().softmax(dim=1).max(dim=1)
     requests = [(pets_mini / "images" / files.name(index)).read_bytes() for index in range(PHOTOS)]
-    answers = loaded(tmp_path, served, model).classify(requests)
+    answers = loaded(tmp_path, served, model).trained.predict(requests)
     assert answers["class"].tolist() == [served["classes"][index] for index in validated.indices]
     np.testing.assert_allclose(answers["confidence"], validated.values, rtol=1e-6)
 

@@ -61,12 +61,11 @@ def test_grey_arrays_are_repeated(grey):
         (RGB.astype(np.uint16), "give those of 8 bits as uint8"),
         (RGB.astype(np.int64) * 257, "give uint8"),
         (RGB.astype(np.int64) - 300, "has the value -300"),
-        (RGB.transpose(2, 0, 1), "put the bands last"),
         (RGB[None], "has the shape 1 x 24 x 32 x 3"),
         (RGB[0], "has the shape 32 x 3"),
         (RGB[0, 0], "has the shape 3"),
         (np.zeros((24, 32, 5), np.uint8), "24 x 32 x 5"),
-        ("cat.jpg", "no file in base64"),
+        ("cat.jpg", "neither the path of a file here nor base64"),
         (b"hello", "no image that can be read"),
         (None, "expected the bytes of an image file"),
     ],
@@ -74,6 +73,15 @@ def test_grey_arrays_are_repeated(grey):
 def test_what_could_be_meant_in_two_ways_is_refused(image, why):
     with pytest.raises(DataError, match=f"image 1 of the request .*{why}"):
         read(image)
+
+
+def test_bands_may_come_first_and_paths_are_read(tmp_path):
+    assert (read(RGB.transpose(2, 0, 1)) == RGB).all()
+    (tmp_path / "a.png").write_bytes(png(Image.fromarray(RGB)))
+    for path in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        assert (read(path) == RGB).all()
+    with pytest.raises(DataError, match="image 1 of the request cannot be opened"):
+        read(tmp_path / "b.png")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
