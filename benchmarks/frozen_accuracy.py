@@ -20,9 +20,9 @@ def accuracies(root: Path, seed: int, epochs: int) -> tuple[float, float]:
     import torch
     from sklearn.linear_model import LogisticRegression
 
-    from expkit.run import assemble
     from expkit.run_folder import RunFolder
     from expkit.task.training import fit_phases
+    from expkit.wiring import assemble
 
     run = assemble(composed(root, f"epochs={epochs}", f"seed={seed}"))
     train, valid = run.feed.batches(run.recipe.phases[0])

@@ -72,9 +72,8 @@ class Result:
             return f"<p>{self.value:.4g}, in {title}</p>"
         name, value = self.facts["objective"]["name"], self.facts["objective"]["value"]
         told = "no number" if value is None else f"{value:.4f}"
-        return f"<p><b>{html.escape(name)} {told}</b> in {title}</p>" + str(
-            self.metrics.to_html(float_format="{:.4f}".format)
-        )
+        table = self.metrics.to_html(float_format="{:.4f}".format)
+        return f"<p><b>{html.escape(name)} {told}</b> in {title}</p>{table}"
 
 
 def compose(*overrides: str, config_dir: str | Path | Sequence[str | Path] = ()) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from expkit.config.schema import check_config
 from expkit.errors import UserError
 from expkit.model.classifier import Classifier, LayerGroup
 from expkit.optim import sgd
-from expkit.run import assemble
 from expkit.run_folder import RunFolder
 from expkit.sched import linear
 from expkit.task.schedule_plot import plot_schedule
+from expkit.wiring import assemble
 
 OWN = __name__
 

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from expkit.errors import UserError
 from expkit.model.head_only import HeadOnly
-from expkit.run import Kept, assemble, schedules_of
 from expkit.run_folder import RunFolder
 from expkit.task.training import fit_phases, train
 from expkit.trainer.loop import Observer, Stopped
+from expkit.wiring import Kept, assemble, schedules_of
 from tests.conftest import SMALL_MODEL
 from tests.feed.test_loading import workers_now
 from tests.trainer.test_loop import StopAt, equal, weights

@@ -3,7 +3,7 @@
 import pytest
 
 from expkit.errors import UserError
-from expkit.run import assemble
+from expkit.wiring import assemble
 from tests.conftest import SMALL_MODEL
 
 RUN = ("+experiment=digits", *SMALL_MODEL, "image_size=16", "augment=side_on", "transfer=fine_tune", "epochs=2")

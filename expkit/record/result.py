@@ -10,8 +10,8 @@ from expkit.model.weights import read_weights, save_weights, write_tensors
 from expkit.record.checkpoint import best_epoch
 from expkit.record.plots import draw_confusion, draw_losses, draw_schedule, draw_top_losses, read_traces
 from expkit.record.recorder import Recorder
-from expkit.run import Run
 from expkit.run_folder import RunFolder, write_json, write_whole
+from expkit.wiring import Run
 
 
 def write_result(

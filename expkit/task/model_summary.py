@@ -8,8 +8,8 @@ from expkit.check import checked
 from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.logs import warning_on_screen
-from expkit.run import with_rate, without_weights
 from expkit.run_folder import RunFolder
+from expkit.wiring import with_rate, without_weights
 
 if TYPE_CHECKING:
     from rich.table import Table

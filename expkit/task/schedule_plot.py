@@ -4,8 +4,8 @@ from expkit.build import build
 from expkit.check import checked
 from expkit.config.plan import plan
 from expkit.config.schema import Config
-from expkit.run import schedules_of, with_rate, without_weights
 from expkit.run_folder import RunFolder
+from expkit.wiring import schedules_of, with_rate, without_weights
 
 DRAWN = 1000
 """Points of a phase in a drawn schedule."""

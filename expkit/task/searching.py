@@ -13,13 +13,13 @@ from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
-from expkit.run import assemble
 from expkit.run_folder import RunFolder, read_json
 from expkit.task.training import tracking
+from expkit.wiring import assemble
 
 if TYPE_CHECKING:
-    from expkit.run import Kept
     from expkit.transfer import Phase, Recipe
+    from expkit.wiring import Kept
 
 log = logging.getLogger("expkit")
 

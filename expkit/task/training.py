@@ -17,11 +17,11 @@ from expkit.config.lr_find import check_lr_find
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
-from expkit.run import Run, assemble, schedules_of
 from expkit.run_folder import RunFolder, read_json
 from expkit.task.idle import warn_of_idle
 from expkit.tracking import Tracker
 from expkit.tracking.nested import WITHDRAWN, parent_of
+from expkit.wiring import Run, assemble, schedules_of
 
 if TYPE_CHECKING:
     from expkit.feed.loading import Loader

@@ -1,8 +1,8 @@
 """The model that a run leaves in MLflow, as code that MLflow runs when the model is loaded.
 
-`mlflow.pyfunc.load_model(uri).predict(images)` gives class names for a list of images, or for a table with one column of
-them, and with `params={"probabilities": True}` the probability of every class. Images are paths, encoded files (bytes or
-base64), Pillow pictures or arrays, and read as in the run's validation, to the bit.
+`mlflow.pyfunc.load_model(uri).predict(images)` gives class names for a list of images, or for a table with one column
+of them, and with `params={"probabilities": True}` the probability of every class. Images are paths, encoded files
+(bytes or base64), Pillow pictures or arrays, and read as in the run's validation, to the bit.
 
 MLflow runs this file as it logs the model, too, which is why torch is imported where it is used: the sender has no need
 of it, and the import would take most of the time that a model takes to log.

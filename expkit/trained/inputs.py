@@ -56,7 +56,7 @@ def column_of(table: pd.DataFrame) -> Any:
 
 
 def read_input(image: Any, number: int, size: int | None, reading: Reading) -> Image.Image:
-    """Item `number` of a request as RGB: a path, an encoded file (bytes, or base64 text), a Pillow picture, or an array.
+    """Item `number` of a request as RGB: a path, an encoded file (bytes or base64), a Pillow picture or an array.
 
     A JPEG is decoded smaller as in validation, no side below `size`. Raises DataError, naming the item, for what is no
     image, and for arrays that could be meant in two ways.

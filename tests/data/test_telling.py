@@ -4,7 +4,7 @@ import numpy as np
 
 from expkit.data import array
 from expkit.data.telling import tell
-from expkit.run import read
+from expkit.wiring import read
 
 DIGITS = {"_target_": "expkit.data.digits", "classes": [3, 8], "valid_pct": 0.25, "seed": 7}
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from expkit.run import assemble
 from expkit.run_folder import RunFolder
 from expkit.task.training import fit_phases
+from expkit.wiring import assemble
 from tests.conftest import ROOT, SMALL_MODEL
 
 OPTIMIZERS = sorted(path.stem for path in Path(ROOT, "conf", "optim").glob("*.yaml"))

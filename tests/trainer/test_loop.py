@@ -9,7 +9,6 @@ from expkit.feed.loading import Batch, TensorLoader
 from expkit.model.classifier import LayerGroup
 from expkit.model.head_only import HeadOnly
 from expkit.optim import adam
-from expkit.run import assemble
 from expkit.run_folder import RunFolder
 from expkit.sched import one_cycle
 from expkit.task.training import fit_phases
@@ -17,6 +16,7 @@ from expkit.trainer import default
 from expkit.trainer.loop import Observer, Stopped, Trainer
 from expkit.trainer.precision import is_native, pick_device, wrong_in_bf16
 from expkit.transfer import Phase
+from expkit.wiring import assemble
 
 
 class Perceptron(nn.Module):

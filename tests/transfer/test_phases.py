@@ -11,11 +11,11 @@ from expkit.config.schema import check_node
 from expkit.errors import UserError
 from expkit.feed.loading import Batch
 from expkit.optim import adam
-from expkit.run import transforms_of
 from expkit.sched import one_cycle
 from expkit.trainer import default
 from expkit.trainer.loop import Observer, Trainer
 from expkit.transfer import Phase, recipe
+from expkit.wiring import transforms_of
 from tests.conftest import ROOT
 from tests.optim.tiny import golden, tiny_from
 from tests.sched.test_golden_sched import check_weights, data_of

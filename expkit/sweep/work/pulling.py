@@ -19,7 +19,6 @@ from expkit.config.composed import explain
 from expkit.config.plan import epochs_of
 from expkit.errors import Unavailable, UserError
 from expkit.interrupt import Interrupted
-from expkit.run import Kept
 from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import Sweep
 from expkit.sweep.space.samplers import make_pruner, make_sampler
@@ -44,6 +43,7 @@ from expkit.sweep.work.seeding import find_lr, first_params
 from expkit.sweep.work.stop import Stop
 from expkit.sweep.work.trial import run_trial
 from expkit.tracking.finding import config_of
+from expkit.wiring import Kept
 
 log = logging.getLogger("expkit.sweep")
 

@@ -19,7 +19,7 @@ from expkit.task.training import tracking
 from expkit.tracking import path_to_parent
 
 if TYPE_CHECKING:
-    from expkit.run import Kept
+    from expkit.wiring import Kept
 
 
 def find_lr(sweep: Path, config: Config, composed: DictConfig, kept: "Kept", stop: Stop) -> dict[str, Any]:

@@ -21,15 +21,15 @@ from expkit.model.weights import save_weights
 from expkit.record.checkpoint import best_epoch, prediction_table
 from expkit.record.recorder import Recorder
 from expkit.record.result import export_weights, result_of
-from expkit.run import Run, assemble
 from expkit.run_folder import RunFolder, write_json, write_whole
 from expkit.task.training import fit_phases
 from expkit.tracking import Tracker
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
+from expkit.wiring import Run, assemble
 
 if TYPE_CHECKING:
-    from expkit.run import Kept
+    from expkit.wiring import Kept
 
 log = logging.getLogger("expkit")
 

@@ -29,7 +29,7 @@ OVERRIDES, WEIGHTS = "overrides", "weights"
 """User attributes of a trial: what its command line would say, and the folder with its weights, below the sweep's."""
 
 if TYPE_CHECKING:
-    from expkit.run import Kept
+    from expkit.wiring import Kept
 
 
 @dataclass(frozen=True)
