@@ -50,7 +50,7 @@ class Result:
         """The metrics of all epochs: a row for each, from 1."""
         import pandas as pd
 
-        points = pd.read_json(self.folder / "metrics.jsonl", lines=True)
+        points = pd.read_json(self.folder / "metrics.jsonl", lines=True, precise_float=True)
         names = [name for name in points.name.unique() if name.startswith(("train_", "valid_"))]
         table = points[points.name.isin(names)].pivot(index="step", columns="name", values="value")
         return table[names].rename_axis(index="epoch", columns=None)
