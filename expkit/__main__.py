@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import select
 import sys
 import traceback
 import warnings
@@ -53,7 +54,7 @@ def main() -> None:
     hush_readers()
     with reporting(os.environ.get("HYDRA_FULL_ERROR") == "1"):
         if not arguments:
-            print(list_experiments())
+            print(list_experiments(), flush=True)
         elif resumed := [argument for argument in arguments if argument.startswith("resume=")]:
             others = [argument for argument in arguments if argument is not resumed[0]]
             resume(expanded(resumed[0].removeprefix("resume=")), others)
@@ -88,6 +89,11 @@ def reporting(wants_traceback: bool) -> Iterator[None]:
             traceback.print_exc()
         print(f"error: {hide(explain(error))}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        if not is_unread():
+            raise
+        print("stopped: nobody reads the output any more", file=sys.stderr)
+        sys.exit(141)  # as shells say it of the signal SIGPIPE, which Python ignores
     except OSError as error:
         if wants_traceback or not (is_full(error) or error.errno == errno.EROFS):
             raise
@@ -96,6 +102,16 @@ def reporting(wants_traceback: bool) -> Iterator[None]:
             f"error: {place} could not be written ({error.strerror}): free some space, or go elsewhere", file=sys.stderr
         )
         sys.exit(1)
+
+
+def is_unread() -> bool:
+    """Whether what reads the output has closed it, as `| head` does; nothing more is written there then."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), select.POLLOUT)
+    is_closed = any(state & (select.POLLERR | select.POLLHUP) for _, state in output.poll(0))
+    if is_closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return is_closed
 
 
 def compose_and_run() -> None:

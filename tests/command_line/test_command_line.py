@@ -395,3 +395,13 @@ def test_workers_that_are_not_forked_leave_ctrl_c_to_the_run(tmp_path, colour_fo
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.count("\n")) == (130, 1), err
     assert re.search(r"^stopped after step \d+; go on with  python -m expkit resume=run$", err)
+
+
+@pytest.mark.parametrize("arguments", [[], ["+experiment=digits", "epochs=1", "tracking=none", *SMALL_MODEL]])
+def test_an_output_that_nobody_reads_is_no_traceback(tmp_path, arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "expkit", *arguments]
+    with os.fdopen(writing) as closed:
+        done = subprocess.run(command, cwd=tmp_path, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "stopped: nobody reads the output any more\n")
