@@ -157,24 +157,30 @@ def mark_phases(axes: Axes, starts: Mapping[str, float]) -> None:
 def draw_confusion(folder: RunFolder, classes: Sequence[str]) -> None:
     """plots/confusion.png: how often each class (row) is taken for each other (column), as a share of the row."""
     number = {name: index for index, name in enumerate(classes)}
-    shown = [drawable(name) for name in classes]
     predictions = pq.read_table(folder.predictions, columns=["label", "prediction"])
     labels, taken_for = (np.array([number[name] for name in column.to_pylist()]) for column in predictions)
     counts = confusion_matrix(labels, taken_for, len(classes))
+    draw_counts(folder.plots / "confusion.png", counts, classes, "Validation images, best epoch")
+
+
+def draw_counts(path: Path, counts: NDArray[np.int64], classes: Sequence[str], title: str) -> None:
+    """Draw a confusion matrix: a row for each label, a column for each prediction, as a share of the row."""
+    shown = [drawable(name) for name in classes]
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     named = len(classes) <= NAMED_CLASSES
     side = min(3 + 0.2 * len(classes), 13)
     room = 0.6 + (CHARACTER * max(map(width_of, shown)) if named else 0.2)
     figure, (axes,) = panels(1, 1, side, side, left=room, bottom=room)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="prediction", ylabel="label", title="Validation images, best epoch")
+    axes.set(xlabel="prediction", ylabel="label")
+    axes.set_title(drawable(title), parse_math=False)
     if named:
         axes.set_xticks(range(len(classes)), shown, rotation=90, parse_math=False)
         axes.set_yticks(range(len(classes)), shown, parse_math=False)
         for row, column in np.argwhere(counts > 0):
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
-    save(figure, folder.plots / "confusion.png")
+    save(figure, path)
 
 
 def draw_top_losses(folder: RunFolder, images: Images, count: int = 12) -> None:

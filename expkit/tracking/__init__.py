@@ -112,6 +112,7 @@ class MlflowTracker:
         facts = read_json(folder.facts)
         self.kind = facts.get("kind")
         self.parent = parent_of(self.path)
+        self.said = (self.parent or self.path) / "tracking.log"
 
     def start(self) -> None:
         """Have the run followed; with `required`, wait until the store has accepted it."""
@@ -123,7 +124,7 @@ class MlflowTracker:
         self.told = bool(silence)
         if silence:
             self.tell_silence(silence)
-        sender.follow(self.path, (self.parent or self.path) / "tracking.log", self.timeout)
+        sender.follow(self.path, self.said, self.timeout)
         # A grid is in the store once its first job is.
         if self.required and self.kind != "grid" and (reason := sender.wait(self.path, "started", patient=False)):
             self.forget()
@@ -173,7 +174,9 @@ class MlflowTracker:
     def update(self) -> None:
         """Say the run's end again: the sender looks what is new."""
         if end := end_of(self.path):
-            sender_of(self.uri).end(self.path, end, waiting=False)
+            sender = sender_of(self.uri)
+            sender.prepare(self.said, self.timeout)
+            sender.end(self.path, end, waiting=False)
 
     def forget(self) -> None:
         """Have the run no longer followed."""

@@ -113,9 +113,15 @@ def tagged_folder(tag: str, uri: str) -> Path:
 def is_sent(path: Path, uri: str) -> bool:
     """Whether the store at `uri` has everything of the run in a folder."""
     progress = read_json(path / "tracking.json")
-    if not is_in(progress, uri, path) or "status" not in progress:
+    if not is_in(progress, uri, path) or "status" not in progress or has_more_metrics(path):
         return False
     return progress["status"] != "FINISHED" or bool(progress.get("model")) or not wants_model(path)
+
+
+def has_more_metrics(path: Path) -> bool:
+    """Whether metrics came to the run in a folder since they were sent, as those of an evaluation do."""
+    metrics, progress = RunFolder(path, "").metrics, read_json(path / "tracking.json")
+    return metrics.exists() and metrics.stat().st_size > progress.get("sent", 0)
 
 
 def wants_model(path: Path) -> bool:

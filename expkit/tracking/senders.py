@@ -74,9 +74,13 @@ class SenderProcess:
         self.silent = False
         """Whether a wait for it was in vain, and nothing was heard since."""
 
+    def prepare(self, said: Path, timeout: float) -> None:
+        """Take where a sender shall say what it has to, and how long it may be silent."""
+        self.said, self.timeout = said, max(timeout, self.timeout)
+
     def follow(self, folder: Path, said: Path, timeout: float) -> None:
         """Begin to send a run; `said` takes what a sender has to say, `timeout` is how long it may be silent."""
-        self.said, self.timeout = said, max(timeout, self.timeout)
+        self.prepare(said, timeout)
         self.given_up.discard(folder)
         if str(folder) in self.runs:  # it was worked at before, and that is to be sent first
             self.wait(folder, "closed", patient=True)

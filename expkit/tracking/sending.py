@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.secrets import without_passwords
-from expkit.tracking.nested import WITHDRAWN, is_sent, records_of, wants_model
+from expkit.tracking.nested import WITHDRAWN, has_more_metrics, is_sent, records_of, wants_model
 from expkit.tracking.store import Store, flatten
 
 BATCH = 1000
@@ -168,15 +168,17 @@ class Sending:
         yield "metrics"
         result = read_json(self.folder.result)
         self.send_tags({key: result[key] for key in ("fingerprint",) if key in result} | end["tags"])
-        finished = end["status"] == "FINISHED"
-        with_weights = finished and wants_model(self.path)
-        for path in records_of(self.path):
-            if with_weights or path.parent.name != "checkpoints":
-                where = str(path.relative_to(self.path).parent)
-                with without_passwords(path) as shown:
-                    self.store.client.log_artifact(self.run_id, str(shown), None if where == "." else where)
-                yield path.name
-        if with_weights:
+        with_weights = end["status"] == "FINISHED" and wants_model(self.path)
+        sent = self.progress.setdefault("files", {})
+        for path, stamp in self.new_files(with_weights):
+            name = path.relative_to(self.path)
+            where = str(name.parent)
+            with without_passwords(path) as shown:
+                self.store.client.log_artifact(self.run_id, str(shown), None if where == "." else where)
+            sent[str(name)] = stamp
+            yield path.name
+        self.save()
+        if with_weights and not self.progress.get("model"):
             from expkit.tracking.model import log_model
 
             log_model(self.folder, self.run_id)
@@ -188,9 +190,23 @@ class Sending:
 
     def is_complete(self) -> bool:
         """Whether the store has everything of a finished run; a parent may always get more."""
-        if "kind" in self.facts or self.progress.get("status") != "FINISHED":
+        if "kind" in self.facts or self.progress.get("status") != "FINISHED" or has_more_metrics(self.path):
             return False
-        return bool(self.progress.get("model")) or not wants_model(self.path)
+        with_weights = wants_model(self.path)
+        # Nothing is known of the files that an earlier version sent.
+        if "files" in self.progress and next(self.new_files(with_weights), None):
+            return False
+        return bool(self.progress.get("model")) or not with_weights
+
+    def new_files(self, with_weights: bool) -> Iterator[tuple[Path, list[int]]]:
+        """The files that the store does not have as they are now, each with its size and the time of its change."""
+        sent = self.progress.get("files", {})
+        for path in records_of(self.path):
+            if with_weights or path.parent.name != "checkpoints":
+                found = path.stat()
+                stamp = [found.st_size, found.st_mtime_ns]
+                if sent.get(str(path.relative_to(self.path))) != stamp:
+                    yield path, stamp
 
     def save(self) -> None:
         """Remember how far the sending came."""

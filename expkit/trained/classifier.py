@@ -95,12 +95,14 @@ class Trained:
         """What the model says of images uint8 N x 3 x H x W: float32, N x classes, on the model's device.
 
         In the precision of validation: with another, a photo in a hundred changes its class. Where validation read
-        precomputed features, the body gives them as it did there, with folded batch norms.
+        precomputed features, the body gives them as it did there, with folded batch norms; `images` may also be such
+        features, float32 N x D.
         """
         half, taken, network = self.half, images.to(self.device, non_blocking=True), self.model
         if self.features:
-            half = self.features["head"] == "bf16"
-            taken, network = self.body.features(taken).to(self.device).float(), self.model.head
+            half, network = self.features["head"] == "bf16", self.model.head
+            if taken.ndim == 4:
+                taken = self.body.features(taken).to(self.device).float()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             logits: Tensor = network(taken).float()
         return logits

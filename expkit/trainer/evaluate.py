@@ -42,18 +42,39 @@ def evaluate(logits_of: LogitsOf, batches: Iterable[Batch], classes: int) -> Eva
 def evaluate_views(
     logits_of: LogitsOf, plain: Iterable[Batch], views: Iterable[Iterable[Batch]], classes: int
 ) -> Evaluation:
-    """Test-time augmentation: average the probabilities over augmented views of the images of `plain`.
+    """Test-time augmentation: average the probabilities over augmented views of the images of `plain`."""
+    return measure([averaged(logits_of, plain, views)], classes)
 
-    The images as they are count `PLAIN` beside the mean of the views, as in fastai's `tta`. Holds three times N x C
-    numbers, however many views there are.
+
+@torch.inference_mode()
+def averaged(
+    logits_of: LogitsOf,
+    plain: Iterable[Batch],
+    views: Iterable[Iterable[Batch]],
+    *,
+    beta: float = PLAIN,
+    use_max: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Logarithms of probabilities, averaged over augmented views of the images of `plain`, N x C; and N labels.
+
+    The images as they are count `beta` beside the mean of the views, as in fastai's `tta`; with `use_max`, each class
+    has its largest probability in any of all, so that they no longer add up to 1. Holds three times N x C numbers,
+    however many views there are.
     """
     total, count = None, 0
     for view in views:
         found, _ = probabilities(logits_of, view)
-        total, count = found if total is None else total.add_(found), count + 1
+        if total is None:
+            total = found
+        elif use_max:
+            total = torch.maximum(total, found)
+        else:
+            total.add_(found)
+        count += 1
     assert total is not None
     own, labels = probabilities(logits_of, plain)
-    return measure([(total.div_(count).lerp_(own, PLAIN).log_(), labels)], classes)
+    mixed = torch.maximum(total, own) if use_max else total.div_(count).lerp_(own, beta)
+    return mixed.log_(), labels
 
 
 def probabilities(logits_of: LogitsOf, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:

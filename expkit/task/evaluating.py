@@ -1,0 +1,179 @@
+"""`task=evaluate`: how good a run's model is, on its own data or on other."""
+
+import logging
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge, Le
+
+from expkit.build import build
+from expkit.check import Count, NotNegativeInt, checked
+from expkit.config.schema import Config
+from expkit.errors import UserError
+from expkit.logs import logging_to
+from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.tracking import Tracker
+
+if TYPE_CHECKING:
+    from expkit.data.items import Data
+    from expkit.trained.evaluations import Part
+    from expkit.trained.measuring import Measuring
+
+log = logging.getLogger("expkit")
+
+
+@checked
+def evaluate(
+    config: Config,
+    folder: RunFolder,
+    *,
+    split: Literal["auto", "valid", "test", "train", "all"] = "auto",
+    classes: Literal["all", "common"] = "all",
+    tta: NotNegativeInt = 0,
+    beta: Annotated[float, Ge(0), Le(1)] = 0.25,
+    use_max: bool = False,
+    top_k: Count = 5,
+    resamples: NotNegativeInt = 1000,
+    calibrate: bool = False,
+    name: str | None = None,
+) -> dict[str, Any]:
+    """Score the model of the run in `folder` on the labelled images of the config's data; gives evaluation.json.
+
+    `split` says which images: auto are those for validation, and those of the test set where it has labels. Classes
+    are matched by name: `all` must be the same, of `common` ones alone images are taken. With `tta` augmented views,
+    the mean of their probabilities counts beside that of the plain image, whose share is `beta`; with `use_max`, each
+    class has its largest probability in any of them. `top_k` adds the share of images whose class is among so many
+    likeliest; `resamples` bootstrap samples give 95% intervals. `calibrate` fits a temperature on the run's own
+    validation images first, which all predictions of the run have from then on.
+
+    Leaves evaluations/`name` in the folder (null: own, or as the data is called), with evaluation.json, and for each
+    part its predictions as parquet, its confusion matrix as CSV and as a picture; and metrics `test/accuracy` and so
+    on in the run's MLflow run, of other data or with views `name/test/accuracy`.
+
+    Raises UserError for what the user can mend: classes that differ, images that are gone, nothing to score.
+    """
+    with folder.held(), logging_to(folder.log):
+        from expkit.task.evaluation_table import show
+        from expkit.trained import evaluations
+        from expkit.wiring import read
+
+        if name is not None:
+            evaluations.check_name(name)
+        if use_max and not tta:
+            raise UserError("task.use_max is about augmented views: say how many with task.tta, such as task.tta=4")
+        measuring = measuring_of(config, folder, tta=tta, beta=beta, use_max=use_max)
+        data = read(config.data)
+        is_own = check_data(data, folder, measuring, calibrate)
+        called = name or evaluations.name_of(config.data, is_own, measuring)
+        calibration = evaluations.calibrate(measuring, data.valid) if calibrate else None
+        parts = score_parts(measuring, data, split, classes, top_k, resamples)
+        content = write(folder, called, parts, measuring, data, calibration)
+        show(content, folder, called)
+        tracker: Tracker = build(config.tracking, folder, group="tracking")
+        tracker.update()
+        return content
+
+
+def measuring_of(
+    config: Config, folder: RunFolder, *, tta: int = 0, beta: float = 0.25, use_max: bool = False
+) -> "Measuring":
+    """A run's model, ready to be measured as the config's batch size, workers and trainer say."""
+    import torch
+
+    from expkit.trained.classifier import Trained
+    from expkit.trained.measuring import Measuring
+    from expkit.trainer.memory import keep_freed
+    from expkit.trainer.precision import pick_device
+
+    device = pick_device(config.trainer.get("device", "auto"))
+    if threads := config.trainer.get("threads"):
+        torch.set_num_threads(threads)
+    if device.type == "cpu":
+        keep_freed()
+    trained = Trained.of_run(folder, str(device))
+    if tta and not trained.transforms.random:
+        raise UserError(
+            f"task.tta={tta} averages over augmented views, but the run's augmentation is not random, so that all "
+            "views would be alike: leave task.tta out"
+        )
+    return Measuring(trained, config.batch_size, config.num_workers, config.seed, tta, beta, use_max)
+
+
+def check_data(data: "Data", folder: RunFolder, measuring: "Measuring", calibrate: bool) -> bool:
+    """Whether data is the run's own, by its fingerprint; warns of what makes scores on other data mean less.
+
+    Raises UserError where other data was to calibrate.
+    """
+    trained_on = read_json(folder.result if folder.result.exists() else folder.facts).get("fingerprint")
+    if data.fingerprint == trained_on:
+        return True
+    if calibrate:
+        raise UserError(
+            "task.calibrate fits the temperature on the validation images that the run had, and this is other data "
+            f"(fingerprint {data.fingerprint}, the run's {trained_on}): leave data out, or task.calibrate"
+        )
+    log.warning(
+        "this is not the data that the run was trained with (fingerprint %s, the run's %s): where it holds images of "
+        "that, the scores are too good",
+        *(data.fingerprint, trained_on),
+    )
+    if data.reading != measuring.trained.reading:
+        log.warning(
+            "pixels are read otherwise than in training (%s; then %s): give data.alpha and data.white as they were",
+            *(data.reading, measuring.trained.reading),
+        )
+    return False
+
+
+def score_parts(
+    measuring: "Measuring", data: "Data", split: str, classes: Literal["all", "common"], top_k: int, resamples: int
+) -> "dict[str, Part]":
+    """Score each part of the data that `split` names.
+
+    Raises UserError for classes that are not the model's, and where no image is left.
+    """
+    from expkit.trained.evaluations import parts_of, score
+    from expkit.trained.matching import chosen, numbers_of
+
+    numbers = numbers_of(data.classes, measuring.trained.classes, classes)
+    scored = {}
+    for part, sources in parts_of(data, split).items():
+        images = chosen(sources, numbers)
+        if left_out := sum(map(len, sources)) - len(images):
+            log.warning("%s: %d images without a label that the model knows are left out", part, left_out)
+        if not len(images):
+            raise UserError(f"{part} has no image with a label that the model knows, so there is nothing to score")
+        scored[part] = score(measuring, images, part, top_k=top_k, resamples=resamples)
+    return scored
+
+
+def write(
+    folder: RunFolder,
+    name: str,
+    parts: "dict[str, Part]",
+    measuring: "Measuring",
+    data: "Data",
+    calibration: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Write an evaluation and its metrics in the run's folder; gives the content of evaluation.json."""
+    from expkit.record.points import add_points
+    from expkit.trained import evaluations
+
+    if calibration:
+        write_json(folder.calibration, calibration)
+    facts = {
+        "fingerprint": data.fingerprint,
+        "temperature": measuring.trained.temperature,
+        "tta": measuring.tta,
+        "beta": measuring.beta if measuring.tta else None,
+        "use_max": measuring.use_max,
+        "finished": folder.result.exists(),
+    }
+    content = evaluations.write(folder, name, parts, facts)
+    prefix = "" if name == evaluations.OWN else f"{name}/"
+    metrics = {
+        f"{prefix}{which}/{metric}": value
+        for which, part in parts.items()
+        for metric, value in part.scores["metrics"].items()
+    }
+    add_points(folder, metrics)
+    return content

@@ -1,0 +1,133 @@
+"""What an evaluation is made of, and what it leaves in a run's folder: RUN/evaluations/NAME/."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from expkit.data.items import Data, Images
+from expkit.errors import DataError, UserError
+from expkit.record.checkpoint import prediction_table
+from expkit.record.plots import draw_counts
+from expkit.run_folder import RunFolder, write_json, write_whole
+from expkit.trained.calibration import temperature_of
+from expkit.trained.measuring import Measuring
+from expkit.trained.scores import calibration_error, scores_of
+from expkit.trainer.evaluate import confusion_matrix, measure
+
+OWN = "own"
+"""What an evaluation on the run's own data is called."""
+NAME = re.compile(r"[^\W_][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some labelled images, scored."""
+
+    scores: dict[str, Any]
+    table: pa.Table
+    """A row for each image, as predictions.parquet has them."""
+    matrix: NDArray[np.int64]
+
+
+def score(measuring: Measuring, images: Images, part: str, *, top_k: int, resamples: int) -> Part:
+    """Score the model on images; `part` says which these are. Raises UserError where one cannot be read."""
+    classes = measuring.trained.classes
+    measured = measuring.run(images, part)
+    found = measured.evaluation
+    scores = scores_of(found, measured.probabilities(), classes, top_k=top_k, resamples=resamples, seed=measuring.seed)
+    matrix = confusion_matrix(found.labels, found.predictions, len(classes))
+    return Part(scores, prediction_table(found, images, classes), matrix)
+
+
+def parts_of(data: Data, split: str) -> dict[str, tuple[Images, ...]]:
+    """The images that `split` names, by part: one, or of `auto` those for validation and a labelled test set.
+
+    Raises DataError where there are none, or none with a label.
+    """
+    every = {"valid": data.valid, "test": data.test, "train": data.train}
+    labelled = {name: images for name, images in every.items() if images is not None and (images.labels >= 0).any()}
+    if split == "all":
+        return {"all": tuple(labelled.values())}
+    wanted = ("valid", "test") if split == "auto" else (split,)
+    if lacking := [name for name in wanted if name not in labelled and split != "auto"]:
+        what = "a test set without labels" if data.test is not None else "no test set"
+        raise DataError(f"task.split={lacking[0]}: the data has {what}; use task.split=valid, or give labels")
+    return {name: (labelled[name],) for name in wanted if name in labelled}
+
+
+def calibrate(measuring: Measuring, valid: Images) -> dict[str, Any] | None:
+    """Fit the model's temperature on validation images, and let it have that; gives what calibration.json holds.
+
+    None where none can be fitted, since every image is told rightly; the temperature is 1 then.
+    """
+    measuring.trained.temperature = 1.0
+    measured = replace(measuring, tta=0).run(valid, "valid for the temperature")
+    measured.probabilities()
+    before = measured.evaluation
+    temperature = temperature_of(measured.logits, torch_labels(before.labels))
+    if temperature is None:
+        return None
+    after = measure([(measured.logits / temperature, torch_labels(before.labels))], len(measuring.trained.classes))
+    measuring.trained.temperature = temperature
+    right = before.labels == before.predictions
+    return {
+        "temperature": temperature,
+        "images": len(right),
+        "before": {"loss": before.metrics["valid_loss"], "ece": calibration_error(before.confidences, right)},
+        "after": {"loss": after.metrics["valid_loss"], "ece": calibration_error(after.confidences, right)},
+    }
+
+
+def torch_labels(labels: NDArray[np.int64]) -> Any:
+    """Labels as torch has them."""
+    import torch
+
+    return torch.from_numpy(labels)
+
+
+def name_of(data: Mapping[str, Any], is_own: bool, measuring: Measuring) -> str:
+    """What an evaluation is called where nobody says: own, or as the data is, with its augmented views."""
+    places = (data.get(key) for key in ("root", "file", "source"))
+    place = next((str(one) for one in places if isinstance(one, str)), str(data["_target_"]).rpartition(".")[2])
+    base = OWN if is_own else re.sub(r"[^\w.-]+", "_", Path(place).stem).strip("_.-") or "data"
+    if base == OWN and not is_own:
+        base = "data"
+    if not measuring.tta:
+        return base
+    return f"{base}_tta{measuring.tta}" + ("_max" if measuring.use_max else "")
+
+
+def check_name(name: str) -> None:
+    """Raise UserError for what is no name of a folder, or belongs to the run's own data."""
+    if not NAME.fullmatch(name):
+        raise UserError(f"task.name must be letters, digits, '_', '-' and '.', such as holdout_2024, got {name!r}")
+
+
+def write(folder: RunFolder, name: str, parts: Mapping[str, Part], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an evaluation's files, evaluation.json last; gives the content of that."""
+    place = folder.path / "evaluations" / name
+    classes = [one["class"] for one in next(iter(parts.values())).scores["by_class"]]
+    for which, part in parts.items():
+        write_whole(place / f"{which}.parquet", partial(pq.write_table, part.table))
+        write_whole(place / f"confusion_{which}.csv", partial(write_matrix, part.matrix, classes))
+        draw_counts(place / f"confusion_{which}.png", part.matrix, classes, f"{name}: {which}")
+    content = {**facts, "parts": {which: part.scores for which, part in parts.items()}}
+    write_json(place / "evaluation.json", content)
+    return content
+
+
+def write_matrix(matrix: NDArray[np.int64], classes: Sequence[str], path: Path) -> None:
+    """Write a confusion matrix as CSV: a row for each label, a column for each prediction."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["label \\ prediction", *classes])
+        lines.writerows([name, *row] for name, row in zip(classes, matrix.tolist(), strict=True))

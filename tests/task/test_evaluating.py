@@ -1,0 +1,254 @@
+"""task=evaluate: exactly what validation saw, other data by class names, views, a temperature, and user mistakes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from expkit.errors import UserError
+from expkit.run_folder import RunFolder, read_json
+from expkit.task.evaluating import evaluate
+from expkit.task.training import train
+from expkit.trained.classifier import Trained
+from tests.conftest import SMALL_MODEL
+
+DIGITS = ("+experiment=digits", "data.classes=[0, 1, 2]", "image_size=16", "batch_size=32", "epochs=2", "tracking=none")
+QUICK = {"resamples": 20}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPKIT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def trained(config_of, tmp_path):
+    """Train a config as the command line does; the config, and its folder."""
+
+    def run(*overrides: str):
+        config = config_of(*overrides)
+        folder = RunFolder.create(tmp_path / "run", "test", {**vars(config)}, [])
+        train(config, folder)
+        return config, folder
+
+    return run
+
+
+def colours(root, *more: str) -> tuple[str, ...]:
+    common = (*SMALL_MODEL, "image_size=32", "batch_size=8", "epochs=1", "tracking=none", "num_workers=0")
+    return ("data=folders", f"data.root={root}", *common, *more)
+
+
+def rows(path) -> list[dict]:
+    return pq.read_table(path).to_pylist()
+
+
+SAME = {"loss": "valid_loss", "accuracy": "valid_accuracy", "error_rate": "valid_error_rate"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (*DIGITS, *SMALL_MODEL),
+        (*DIGITS, "objective.at=last", *SMALL_MODEL, "augment=side_on"),
+        (*DIGITS, "transfer=fine_tune"),
+        (*DIGITS, "transfer=frozen_precompute"),
+        (*DIGITS, *SMALL_MODEL, "augment=side_on", "transfer=frozen_views"),
+        (*DIGITS, *SMALL_MODEL, "augment=side_on", "transfer=full_recipe", "epochs=4"),
+    ],
+    ids=["scratch", "last", "fine_tune", "frozen_precompute", "frozen_views", "full_recipe"],
+)
+def test_on_its_own_data_a_run_comes_to_exactly_what_its_result_says(trained, overrides):
+    config, folder = trained(*overrides)
+    found = evaluate(config, folder, **QUICK)["parts"]["valid"]
+    result = read_json(folder.result)
+    expected = result["metrics"][config.objective["at"]]
+    assert {name: found["metrics"][name] for name in SAME} == {name: expected[own] for name, own in SAME.items()}
+    assert found["metrics"]["f1_macro"] == pytest.approx(expected["valid_f1"], rel=1e-12)
+    if config.objective["at"] == "best":
+        assert rows(folder.path / "evaluations" / "own" / "valid.parquet") == rows(folder.predictions)
+    if "tta" in result["metrics"]:
+        averaged = evaluate(config, folder, tta=config.transfer["tta"], **QUICK)["parts"]["valid"]["metrics"]
+        assert {name: averaged[name] for name in SAME} == {
+            name: result["metrics"]["tta"][own] for name, own in SAME.items()
+        }
+
+
+def test_of_image_files_too_and_twice_the_same(trained, colour_folders):
+    config, folder = trained(*colours(colour_folders))
+    first = evaluate(config, folder, **QUICK)
+    expected = read_json(folder.result)["metrics"]["best"]
+    assert {name: first["parts"]["valid"]["metrics"][name] for name in SAME} == {
+        name: expected[own] for name, own in SAME.items()
+    }
+    points = folder.metrics.read_bytes()
+    assert evaluate(replace(config, num_workers=2), folder, **QUICK) == first
+    assert folder.metrics.read_bytes() == points, "what is known is not written again"
+    place = folder.path / "evaluations" / "own"
+    assert read_json(place / "evaluation.json") == json.loads(json.dumps(first))
+    assert sorted(path.name for path in place.iterdir()) == [
+        *("confusion_valid.csv", "confusion_valid.png", "evaluation.json", "valid.parquet")
+    ]
+    matrix = [line.split(",") for line in (place / "confusion_valid.csv").read_text().splitlines()]
+    assert [line[0] for line in matrix] == ["label \\ prediction", "blue", "red"]
+    assert sum(int(cell) for line in matrix[1:] for cell in line[1:]) == 16
+    last = {line["name"]: line["value"] for line in map(json.loads, folder.metrics.read_text().splitlines())}
+    assert last["valid/accuracy"] == expected["valid_accuracy"]
+
+
+def test_views_average_as_beta_and_use_max_say(trained, colour_folders):
+    config, folder = trained(*colours(colour_folders, "augment=side_on"))
+    plain = evaluate(config, folder, **QUICK)["parts"]["valid"]["metrics"]
+    assert evaluate(config, folder, tta=2, beta=1.0, **QUICK)["parts"]["valid"]["metrics"] == pytest.approx(
+        plain, rel=1e-5
+    )
+    views = evaluate(config, folder, tta=2, beta=0.0, **QUICK)["parts"]["valid"]["metrics"]
+    assert views["loss"] != pytest.approx(plain["loss"], rel=1e-4)
+    largest = evaluate(config, folder, tta=2, use_max=True, **QUICK)["parts"]["valid"]["metrics"]
+    assert largest["loss"] not in (pytest.approx(plain["loss"]), pytest.approx(views["loss"]))
+    assert {path.name for path in (folder.path / "evaluations").iterdir()} == {"own", "own_tta2", "own_tta2_max"}
+    with pytest.raises(UserError, match=r"task\.use_max is about augmented views"):
+        evaluate(config, folder, use_max=True)
+
+
+def test_other_data_is_matched_by_class_names_never_by_numbers(trained, config_of, colour_folders, caplog):
+    config, folder = trained(*colours(colour_folders))
+    evaluate(config, folder, **QUICK)
+    other = colour_folders.parent / "more colours"
+    shutil.copytree(colour_folders, other)
+    for split in ("train", "valid"):
+        shutil.copytree(other / split / "blue", other / split / "amber")  # comes before blue, and looks like it
+        (other / split / "red" / "0.jpg").unlink()
+    more = config_of(*colours(other))
+    before = sorted((folder.path / "evaluations").rglob("*"))
+    with pytest.raises(
+        UserError, match=r"(?s)task\.classes=common; there are 1 that the model does not know:\n  amber"
+    ):
+        evaluate(more, folder)
+    assert sorted((folder.path / "evaluations").rglob("*")) == before
+    content = evaluate(more, folder, classes="common", **QUICK)
+    assert content["parts"]["valid"]["images"] == 15
+    known = {row["file"]: row for row in rows(folder.path / "evaluations" / "own" / "valid.parquet")}
+    found = rows(folder.path / "evaluations" / "more_colours" / "valid.parquet")
+    assert {row["file"] for row in found} == known.keys() - {"valid/red/0.jpg"}
+    for row in found:
+        assert row | {"loss": 0, "confidence": 0} == known[row["file"]] | {"loss": 0, "confidence": 0}
+        assert row["loss"] == pytest.approx(known[row["file"]]["loss"], rel=1e-4)
+    assert "more_colours/valid/accuracy" in folder.metrics.read_text()
+    assert "8 images without a label that the model knows are left out" in caplog.text
+    assert "this is not the data that the run was trained with" in caplog.text
+
+    shutil.rmtree(other / "train" / "amber")
+    shutil.rmtree(other / "valid" / "amber")
+    for split in ("train", "valid"):
+        (other / split / "red").rename(other / split / "Red")
+    with pytest.raises(UserError, match=r"(?s)does not know:\n  Red and 1 of the model that the data lacks:\n  red"):
+        evaluate(config_of(*colours(other)), folder)
+
+
+def test_a_test_set_is_scored_and_all_images_are_as_one_set(trained, colour_folders):
+    shutil.copytree(colour_folders / "valid", colour_folders / "test")
+    config, folder = trained(*colours(colour_folders))
+    parts = evaluate(config, folder, **QUICK)["parts"]
+    assert list(parts) == ["valid", "test"]
+    assert parts["test"]["metrics"] == parts["valid"]["metrics"]
+    whole = evaluate(config, folder, split="all", name="everything", **QUICK)["parts"]
+    assert {name: part["images"] for name, part in whole.items()} == {"all": 44 + 16 + 16}
+    assert (folder.path / "evaluations" / "everything" / "all.parquet").exists()
+
+
+def test_a_run_that_is_not_finished_is_scored_by_its_best_weights_and_that_is_said(trained, caplog):
+    config, folder = trained(*DIGITS, *SMALL_MODEL)
+    best = read_json(folder.result)["metrics"]["best"]
+    folder.result.unlink()
+    folder.exported_weights.unlink()
+    content = evaluate(config, folder, **QUICK)
+    assert content["parts"]["valid"]["metrics"]["loss"] == best["valid_loss"]
+    assert content["finished"] is False
+    assert "is not finished: what is used are the weights of its best epoch so far" in caplog.text
+    folder.best_weights.unlink()
+    with pytest.raises(UserError, match="stopped before its first epoch ended, so it has no weights yet: go on"):
+        evaluate(config, folder)
+
+
+def test_a_temperature_is_kept_with_the_run_and_every_prediction_has_it(trained, config_of, colour_folders):
+    config, folder = trained(*DIGITS, *SMALL_MODEL)
+    before = evaluate(config, folder, **QUICK)["parts"]["valid"]["metrics"]
+    after = evaluate(config, folder, calibrate=True, **QUICK)
+    temperature = read_json(folder.calibration)["temperature"]
+    assert temperature != pytest.approx(1, abs=0.01)
+    assert after["temperature"] == temperature
+    scores = after["parts"]["valid"]["metrics"]
+    assert scores["accuracy"] == before["accuracy"]
+    assert scores["loss"] < before["loss"]
+    assert Trained.of_run(folder).temperature == temperature
+    assert evaluate(config, folder, **QUICK) == after
+    assert evaluate(config, folder, calibrate=True, **QUICK)["temperature"] == temperature, "not one upon the other"
+    with pytest.raises(UserError, match=r"task\.calibrate fits the temperature on the validation images"):
+        evaluate(config_of(*DIGITS, "data.valid_pct=0.3"), folder, calibrate=True)
+
+
+def test_what_a_user_can_mend_is_a_sentence_and_leaves_nothing(trained, config_of, colour_folders):
+    config, folder = trained(*colours(colour_folders))
+    with pytest.raises(UserError, match=r"task\.split=test: the data has no test set"):
+        evaluate(config, folder, split="test")
+    with pytest.raises(
+        UserError, match=r"task\.tta=2 averages over augmented views, but the run's augmentation is not"
+    ):
+        evaluate(config, folder, tta=2)
+    with pytest.raises(UserError, match=r"task\.name must be letters"):
+        evaluate(config, folder, name="../elsewhere")
+    shutil.move(colour_folders, f"{colour_folders}.away")
+    with pytest.raises(UserError, match=r"data\.root: .* does not exist"):
+        evaluate(config, folder)
+    shutil.move(f"{colour_folders}.away", colour_folders)
+    weights = folder.exported_weights.read_bytes()
+    folder.exported_weights.write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(UserError, match=r"model\.safetensors is damaged"):
+        evaluate(config, folder)
+    folder.exported_weights.unlink()
+    with pytest.raises(UserError, match="has no weights"):
+        evaluate(config, folder)
+    assert not (folder.path / "evaluations").exists()
+
+
+def expkit(*arguments: str, cwd) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-m", "expkit", *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
+
+
+def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, colour_folders):
+    from mlflow import MlflowClient
+
+    for number in range(2):
+        (colour_folders / "test" / "red").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 48, 3), 200, np.uint8)).save(colour_folders / "test" / "red" / f"{number}.jpg")
+    overrides = [one for one in colours(colour_folders) if one != "tracking=none"]
+    done = expkit(*overrides, "task.evaluate_test=false", "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run_id = read_json(tmp_path / "run" / "tracking.json")["run_id"]
+    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    before = client.get_run(run_id)
+    done = expkit(f"run={run_id}", "task=evaluate", "task.resamples=20", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "test has no image of 1 classes" in done.stdout
+    after = client.get_run(run_id)
+    content = read_json(tmp_path / "run" / "evaluations" / "own" / "evaluation.json")
+    assert after.data.metrics["test/accuracy"] == content["parts"]["test"]["metrics"]["accuracy"]
+    assert after.data.metrics["valid/loss"] == after.data.metrics["valid_loss"]
+    assert (after.info.status, after.info.end_time) == ("FINISHED", before.info.end_time)
+    files = {one.path for one in client.list_artifacts(run_id, "evaluations/own")}
+    assert "evaluations/own/evaluation.json" in files
+    assert len(client.search_logged_models([after.info.experiment_id])) == 1
+
+    done = expkit("run=run", "task=evaluate", "task.split=nonsense", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "task.split" in done.stderr
