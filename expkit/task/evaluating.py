@@ -58,6 +58,10 @@ def evaluate(
 
         if name is not None:
             evaluations.check_name(name)
+        if not folder.has_begun and not folder.result.exists():
+            raise UserError(
+                "task=evaluate needs a run that was trained: name it with run=RUN, in place of an experiment"
+            )
         if use_max and not tta:
             raise UserError("task.use_max is about augmented views: say how many with task.tta, such as task.tta=4")
         measuring = measuring_of(config, folder, tta=tta, beta=beta, use_max=use_max)

@@ -29,13 +29,13 @@ class Chosen:
 
     def name(self, index: int) -> str:
         """What its source calls the image."""
-        source, place = self.places[index].tolist()
-        return self.sources[source].name(place)
+        source, place = self.places[index]
+        return self.sources[source].name(int(place))
 
     def read(self, index: int, size: int | None = None) -> Image.Image:
         """The image, as its source gives it."""
-        source, place = self.places[index].tolist()
-        return self.sources[source].read(place, size)
+        source, place = self.places[index]
+        return self.sources[source].read(int(place), size)
 
 
 def numbers_of(theirs: Sequence[str], ours: Sequence[str], classes: Classes) -> NDArray[np.int64]:

@@ -75,7 +75,7 @@ class Measuring:
             source = Source(images, transforms, view, seed, FixedContents(""))
             rows = torch.cat(list(extract(self.trained.body, source, self.num_workers))).float()
             size = max(self.batch_size, MEASURED)
-            yield from map(Batch, rows.split(size), torch.from_numpy(images.labels).split(size))
+            yield from map(Batch, torch.split(rows, size), torch.split(torch.from_numpy(images.labels), size))
             return
         loader = make_loader(
             images,

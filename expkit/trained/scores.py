@@ -48,8 +48,8 @@ def scores_of(
     return {
         "images": len(labels),
         "classes": len(classes),
-        "without_images": [classes[number] for number in np.flatnonzero(images == 0)],
-        "never_predicted": [classes[number] for number in present if not matrix[:, number].any()],
+        "without_images": [classes[number] for number in np.flatnonzero(images == 0).tolist()],
+        "never_predicted": [classes[number] for number in present.tolist() if not matrix[:, number].any()],
         "metrics": metrics,
         "intervals": intervals(columns, labels, guesses, len(classes), resamples, seed) if resamples else {},
         "by_class": [
@@ -157,7 +157,7 @@ def intervals(
     return {name: [float(low[place]), float(high[place])] for place, name in enumerate(names)}
 
 
-def averages_of(hits: Floats, images: Floats, taken: Floats) -> dict[str, float]:
+def averages_of(hits: NDArray[Any], images: NDArray[Any], taken: NDArray[Any]) -> dict[str, float]:
     """What `averages` gives, from counts of each class: told rightly, all images of it, all taken for it."""
     seen = images > 0
     hits, images, taken = hits[seen], images[seen], taken[seen]
