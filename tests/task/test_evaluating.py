@@ -118,7 +118,7 @@ def test_views_average_as_beta_and_use_max_say(trained, colour_folders):
         evaluate(config, folder, use_max=True)
 
 
-def test_other_data_is_matched_by_class_names_never_by_numbers(trained, config_of, colour_folders, caplog):
+def test_other_data_is_matched_by_class_names_never_by_numbers(trained, config_of, colour_folders, capsys):
     config, folder = trained(*colours(colour_folders))
     evaluate(config, folder, **QUICK)
     other = colour_folders.parent / "more colours"
@@ -142,8 +142,9 @@ def test_other_data_is_matched_by_class_names_never_by_numbers(trained, config_o
         assert row | {"loss": 0, "confidence": 0} == known[row["file"]] | {"loss": 0, "confidence": 0}
         assert row["loss"] == pytest.approx(known[row["file"]]["loss"], rel=1e-4)
     assert "more_colours/valid/accuracy" in folder.metrics.read_text()
-    assert "8 images without a label that the model knows are left out" in caplog.text
-    assert "this is not the data that the run was trained with" in caplog.text
+    told = capsys.readouterr().err
+    assert "8 images without a label that the model knows are left out" in told
+    assert "this is not the data that the run was trained with" in told
 
     shutil.rmtree(other / "train" / "amber")
     shutil.rmtree(other / "valid" / "amber")
@@ -164,7 +165,7 @@ def test_a_test_set_is_scored_and_all_images_are_as_one_set(trained, colour_fold
     assert (folder.path / "evaluations" / "everything" / "all.parquet").exists()
 
 
-def test_a_run_that_is_not_finished_is_scored_by_its_best_weights_and_that_is_said(trained, caplog):
+def test_a_run_that_is_not_finished_is_scored_by_its_best_weights_and_that_is_said(trained, capsys):
     config, folder = trained(*DIGITS, *SMALL_MODEL)
     best = read_json(folder.result)["metrics"]["best"]
     folder.result.unlink()
@@ -172,7 +173,8 @@ def test_a_run_that_is_not_finished_is_scored_by_its_best_weights_and_that_is_sa
     content = evaluate(config, folder, **QUICK)
     assert content["parts"]["valid"]["metrics"]["loss"] == best["valid_loss"]
     assert content["finished"] is False
-    assert "is not finished: what is used are the weights of its best epoch so far" in caplog.text
+    told = capsys.readouterr().err
+    assert "is not finished: what is used are the weights of its best epoch so far" in told
     folder.best_weights.unlink()
     with pytest.raises(UserError, match="stopped before its first epoch ended, so it has no weights yet: go on"):
         evaluate(config, folder)
