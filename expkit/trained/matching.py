@@ -29,13 +29,13 @@ class Chosen:
 
     def name(self, index: int) -> str:
         """What its source calls the image."""
-        source, place = self.places[index]
-        return self.sources[source].name(int(place))
+        source, place = map(int, self.places[index])
+        return self.sources[source].name(place)
 
     def read(self, index: int, size: int | None = None) -> Image.Image:
         """The image, as its source gives it."""
-        source, place = self.places[index]
-        return self.sources[source].read(int(place), size)
+        source, place = map(int, self.places[index])
+        return self.sources[source].read(place, size)
 
 
 def numbers_of(theirs: Sequence[str], ours: Sequence[str], classes: Classes) -> NDArray[np.int64]:

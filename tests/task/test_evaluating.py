@@ -234,7 +234,7 @@ def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, co
         (colour_folders / "test" / "red").mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((40, 48, 3), 200, np.uint8)).save(colour_folders / "test" / "red" / f"{number}.jpg")
     overrides = [one for one in colours(colour_folders) if one != "tracking=none"]
-    done = expkit(*overrides, "task.evaluate_test=false", "hydra.run.dir=run", cwd=tmp_path)
+    done = expkit(*overrides, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run_id = read_json(tmp_path / "run" / "tracking.json")["run_id"]
     client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
