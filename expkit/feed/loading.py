@@ -21,7 +21,7 @@ from expkit.augment import Transforms
 from expkit.data.images.pace import cores
 from expkit.data.items import Images
 from expkit.errors import DataError, UserError
-from expkit.feed.sending import explaining, received, shared
+from expkit.feed.sending import explaining, received, shared, starting
 from expkit.randomness import seed_of
 
 MEMORY = 1 << 30
@@ -152,15 +152,9 @@ class ImageLoader:
     def run(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches `start` to `stop` - 1 of all epochs laid end to end."""
         self.plan.start, self.plan.stop = start, stop
-        # Workers inherit the blocked signals: under Ctrl-C, or a SIGTERM to the whole group, the parent finishes its
-        # step and then ends them. It gets its own signals when they are let through again.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         before = self.running
-        try:
-            with explaining(self.workers):
-                self.running = iter(self.loader)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with explaining(self.workers), starting(self.workers):
+            self.running = iter(self.loader)
         if self.running is not before and hasattr(self.running, "_workers"):
             # An interpreter that ends with a loader still open would send SIGTERM, which is blocked, and wait for ever.
             Finalize(self.running, end_processes, args=(self.running._workers,), exitpriority=0)
@@ -253,7 +247,7 @@ def as_is(packed: Any) -> Any:
 def serve_parent(worker: int) -> None:
     """Begin a worker: it gives way to the parent, whose threads an equal would hold up at every barrier.
 
-    Where it was not forked, it has not inherited that signals are left to the parent.
+    Where a server forked it, it may not have inherited that signals are left to the parent.
     """
     os.nice(10)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})

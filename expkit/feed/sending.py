@@ -7,10 +7,15 @@ the batch then travels through the worker's pipe, which needs neither.
 
 import errno
 import logging
+import multiprocessing
 import os
+import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from pickle import PicklingError
 from typing import Any
 
 import torch
@@ -64,6 +69,31 @@ def received(packed: tuple[Any, Any]) -> tuple[Tensor | str, Tensor]:
             "be open: give more of it (docker run --shm-size=1g, ulimit -n 4096), or set num_workers=0"
         )
     return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+@contextmanager
+def starting(workers: int) -> Iterator[None]:
+    """Start so many workers in the block, with signals left to the parent, which gets its own when the block ends.
+
+    Under Ctrl-C, or a SIGTERM to the whole group, the parent finishes its step and then ends them. Raises UserError
+    where they are not forked, and cannot be sent what they are to do.
+    """
+    if workers and multiprocessing.get_start_method() != "fork":
+        resource_tracker.ensure_running()  # as it starts, it lets these signals through
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Got pickle error")  # torch's, of several lines
+            yield
+    except (AttributeError, PicklingError, TypeError) as error:
+        if "pickle" not in str(error):
+            raise
+        raise UserError(
+            f"num_workers={workers}: on this system workers begin anew, and what they are to do to images cannot be "
+            f"sent to them ({reason(error)}): define it at the top of a module, without lambdas, or set num_workers=0"
+        ) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager
