@@ -1,6 +1,7 @@
 """What a finished run comes to: result.json, the exported weights, the traces' last pieces and the plots."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -15,10 +16,18 @@ from expkit.wiring import Run
 
 
 def write_result(
-    config: Config, folder: RunFolder, run: Run, recorder: Recorder, run_id: str | None, seconds: float
+    config: Config,
+    folder: RunFolder,
+    run: Run,
+    recorder: Recorder,
+    run_id: str | None,
+    seconds: float,
+    scored: Mapping[str, Any],
 ) -> None:
-    """Write everything that is known once training has ended; result.json last, which marks the run as finished."""
-    export_weights(config, folder, run)
+    """Write everything that is known once training has ended; result.json last, which marks the run as finished.
+
+    `scored` is what the result has besides: what the exported weights came to on the test set.
+    """
     traces = read_traces(folder)
     starts, size = run.recipe.starts, run.feed.epoch_steps
     draw_losses(folder.plots / "losses.png", traces, recorder.history, size, starts)
@@ -27,7 +36,7 @@ def write_result(
     draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, run.trainer.optimizer.groups, begins, "step")
     draw_confusion(folder, run.data.classes)
     draw_top_losses(folder, run.data.valid)
-    write_json(folder.result, result_of(config, run, recorder, run_id, seconds))
+    write_json(folder.result, result_of(config, run, recorder, run_id, seconds) | dict(scored))
     folder.trace_rows.unlink()
 
 

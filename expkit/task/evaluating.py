@@ -1,12 +1,14 @@
 """`task=evaluate`: how good a run's model is, on its own data or on other."""
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
 from expkit.build import build
 from expkit.check import Count, NotNegativeInt, checked
+from expkit.command import command
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
@@ -77,13 +79,53 @@ def evaluate(
         return content
 
 
+def after_training(
+    config: Config, folder: RunFolder, data: "Data", *, evaluate_test: bool, calibrate: bool
+) -> dict[str, Any]:
+    """What is done once with the weights that a training has exported; gives what result.json says of it.
+
+    With `calibrate`, a temperature is fitted on the validation images. With `evaluate_test`, a labelled test set is
+    scored: nothing is chosen by it. Where that cannot be done, it is said, and the training stands.
+    """
+    from expkit.trained import evaluations
+
+    wanted = evaluate_test and "test" in evaluations.parts_of(data, "auto")
+    if not (wanted or calibrate):
+        return {}
+    measuring = measuring_of(config, folder, folder.exported_weights)
+    calibration = evaluations.calibrate(measuring, data.valid) if calibrate else None
+    if calibration:
+        write_json(folder.calibration, calibration)
+    found: dict[str, Any] = {"temperature": measuring.trained.temperature} if calibrate else {}
+    if wanted:
+        try:
+            parts = score_parts(measuring, data, "test", "all", 5, 1000)
+        except UserError as error:
+            later = command(f"run={folder.path}", "task=evaluate")
+            log.warning("the test set was not scored (%s); once that is mended, do it by  %s", error, later)
+        else:
+            scores = write(folder, evaluations.OWN, parts, measuring, data, None)["parts"]["test"]
+            found["test"] = {key: scores[key] for key in ("images", "metrics", "intervals")}
+    return found
+
+
 def measuring_of(
-    config: Config, folder: RunFolder, *, tta: int = 0, beta: float = 0.25, use_max: bool = False
+    config: Config,
+    folder: RunFolder,
+    weights: Path | None = None,
+    *,
+    tta: int = 0,
+    beta: float = 0.25,
+    use_max: bool = False,
 ) -> "Measuring":
-    """A run's model, ready to be measured as the config's batch size, workers and trainer say."""
+    """A run's model, ready to be measured as the config's batch size, workers and trainer say.
+
+    `weights` are those of a run that is about to be finished; None: those that the run has.
+    """
     import torch
 
     from expkit.trained.classifier import Trained
+    from expkit.trained.description import what_serves
     from expkit.trained.measuring import Measuring
     from expkit.trainer.memory import keep_freed
     from expkit.trainer.precision import pick_device
@@ -93,7 +135,10 @@ def measuring_of(
         torch.set_num_threads(threads)
     if device.type == "cpu":
         keep_freed()
-    trained = Trained.of_run(folder, str(device))
+    if weights is None:
+        trained = Trained.of_run(folder, str(device))
+    else:
+        trained = Trained(what_serves(folder), weights, str(device))
     if tta and not trained.transforms.random:
         raise UserError(
             f"task.tta={tta} averages over augmented views, but the run's augmentation is not random, so that all "

@@ -18,6 +18,7 @@ from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
 from expkit.run_folder import RunFolder, read_json
+from expkit.task.evaluating import after_training
 from expkit.task.idle import warn_of_idle
 from expkit.tracking import Tracker
 from expkit.tracking.nested import WITHDRAWN, parent_of
@@ -31,8 +32,11 @@ log = logging.getLogger("expkit")
 
 
 @checked
-def train(config: Config, folder: RunFolder) -> float:
+def train(config: Config, folder: RunFolder, *, evaluate_test: bool = True, calibrate: bool = False) -> float:
     """Train the experiment and leave its whole record in `folder`; a run that was stopped goes on where it stood.
+
+    In the end, `evaluate_test` scores a labelled test set, by which nothing is chosen, and `calibrate` fits a
+    temperature on the validation images, which all predictions of the run have.
 
     Gives the value of the objective, NaN where it came out as no number. Raises UserError for what the user can mend,
     Interrupted after SIGINT or SIGTERM.
@@ -40,14 +44,17 @@ def train(config: Config, folder: RunFolder) -> float:
     with folder.held(), logging_to(folder.log):
         with tracking(config, folder) as tracker:
             if not folder.result.exists():
-                train_to_end(config, folder, tracker)
+                train_to_end(config, folder, tracker, {"evaluate_test": evaluate_test, "calibrate": calibrate})
         report(folder, tracker.hint())
         value = read_json(folder.result)["objective"]["value"]
         return math.nan if value is None else float(value)
 
 
-def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
-    """Build, train, evaluate over augmented views where the recipe says so, and write the result."""
+def train_to_end(config: Config, folder: RunFolder, tracker: Tracker, scoring: dict[str, bool]) -> None:
+    """Build, train, evaluate over augmented views where the recipe says so, and write the result.
+
+    `scoring` are the keys of `train` that say what is done with the weights in the end.
+    """
     began = time.monotonic()
     with stopping(folder) as stop:
         with stop.heeded():
@@ -58,7 +65,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
         from expkit.record.checkpoint import Best, Checkpoints, load_checkpoint
         from expkit.record.progress import ProgressBar
         from expkit.record.recorder import Recorder
-        from expkit.record.result import average_views, what_is_known, write_result
+        from expkit.record.result import average_views, export_weights, what_is_known, write_result
 
         trainer = run.trainer
         trainer.stop = stop
@@ -84,7 +91,10 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker) -> None:
                     with stop.heeded():
                         average_views(config, folder, run, recorder)
             with stop.heeded():
-                write_result(config, folder, run, recorder, tracker.run_id(), earlier + time.monotonic() - began)
+                export_weights(config, folder, run)
+                scored = after_training(config, folder, run.data, **scoring)
+                seconds = earlier + time.monotonic() - began
+                write_result(config, folder, run, recorder, tracker.run_id(), seconds, scored)
 
 
 def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> None:
@@ -178,11 +188,19 @@ def report(folder: RunFolder, hint: str | None) -> None:
     console.print(result_table(result["metrics"], result["best_epoch"]))
     name, value = result["objective"]["name"], result["objective"]["value"]
     lines = [
+        *(tested(result["test"]) if "test" in result else []),
         f"{name} {figure(value)} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
         f"  folder   {shown(folder.path)}",
         *([f"  compare  {hint}"] if hint else []),
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def tested(test: dict[str, Any]) -> list[str]:
+    """A line on the test set."""
+    accuracy, (low, high) = test["metrics"]["accuracy"], test["intervals"]["accuracy"]
+    loss = test["metrics"]["loss"]
+    return [f"test_accuracy {accuracy:.4f} ({low:.4f} - {high:.4f})  test_loss {loss:.4f}  on {test['images']} images"]
 
 
 @contextmanager

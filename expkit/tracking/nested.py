@@ -115,7 +115,14 @@ def is_sent(path: Path, uri: str) -> bool:
     progress = read_json(path / "tracking.json")
     if not is_in(progress, uri, path) or "status" not in progress or has_more_metrics(path):
         return False
-    return progress["status"] != "FINISHED" or bool(progress.get("model")) or not wants_model(path)
+    return progress["status"] != "FINISHED" or has_model(path, progress)
+
+
+def has_model(path: Path, progress: Mapping[str, Any]) -> bool:
+    """Whether the store that tracking.json speaks of has the model of a run as it is now, if it is to have one."""
+    temperature = read_json(RunFolder(path, "").calibration).get("temperature")
+    as_sent = bool(progress.get("model")) and progress.get("temperature") == temperature
+    return as_sent or not wants_model(path)
 
 
 def has_more_metrics(path: Path) -> bool:

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.secrets import without_passwords
-from expkit.tracking.nested import WITHDRAWN, has_more_metrics, is_sent, records_of, wants_model
+from expkit.tracking.nested import WITHDRAWN, has_model, has_more_metrics, is_sent, records_of, wants_model
 from expkit.tracking.store import Store, flatten
 
 BATCH = 1000
@@ -178,11 +178,12 @@ class Sending:
             sent[str(name)] = stamp
             yield path.name
         self.save()
-        if with_weights and not self.progress.get("model"):
+        if with_weights and not has_model(self.path, self.progress):
             from expkit.tracking.model import log_model
 
             log_model(self.folder, self.run_id)
-            self.progress["model"] = True
+            temperature = read_json(self.folder.calibration).get("temperature")
+            self.progress |= {"model": True, "temperature": temperature}
             yield "model"
         self.store.client.set_terminated(self.run_id, end["status"], end["time"])
         self.progress["status"] = end["status"]
@@ -192,11 +193,10 @@ class Sending:
         """Whether the store has everything of a finished run; a parent may always get more."""
         if "kind" in self.facts or self.progress.get("status") != "FINISHED" or has_more_metrics(self.path):
             return False
-        with_weights = wants_model(self.path)
         # Nothing is known of the files that an earlier version sent.
-        if "files" in self.progress and next(self.new_files(with_weights), None):
+        if "files" in self.progress and next(self.new_files(wants_model(self.path)), None):
             return False
-        return bool(self.progress.get("model")) or not with_weights
+        return has_model(self.path, self.progress)
 
     def new_files(self, with_weights: bool) -> Iterator[tuple[Path, list[int]]]:
         """The files that the store does not have as they are now, each with its size and the time of its change."""

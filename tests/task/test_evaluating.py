@@ -34,7 +34,7 @@ def trained(config_of, tmp_path):
 
     def run(*overrides: str):
         config = config_of(*overrides)
-        folder = RunFolder.create(tmp_path / "run", "test", {**vars(config)}, [])
+        folder = RunFolder.create(tmp_path / "run", "test", vars(config), [])
         train(config, folder)
         return config, folder
 
@@ -165,6 +165,53 @@ def test_a_test_set_is_scored_and_all_images_are_as_one_set(trained, colour_fold
     assert (folder.path / "evaluations" / "everything" / "all.parquet").exists()
 
 
+def test_a_labelled_test_set_is_scored_once_as_training_ends(trained, colour_folders, capsys):
+    shutil.copytree(colour_folders / "valid", colour_folders / "test")
+    (colour_folders / "test" / "red" / "0.jpg").unlink()
+    config, folder = trained(*colours(colour_folders))
+    test = read_json(folder.result)["test"]
+    assert test["images"] == 15
+    assert "on 15 images" in capsys.readouterr().out
+    last = {line["name"]: line["value"] for line in map(json.loads, folder.metrics.read_text().splitlines())}
+    assert last["test/accuracy"] == test["metrics"]["accuracy"]
+    assert not [name for name in last if name.startswith("valid/")]
+    later = evaluate(config, folder)["parts"]["test"]
+    assert {key: later[key] for key in test} == test
+
+
+def test_no_test_set_is_scored_without_labels_or_where_it_is_not_wanted(trained, colour_folders):
+    shutil.copytree(colour_folders / "valid", colour_folders / "test")
+    config, folder = trained(*colours(colour_folders))
+    before = read_json(folder.result)
+    shutil.rmtree(folder.path)
+    train(config, RunFolder.create(folder.path, "test", vars(config), []), evaluate_test=False)
+    after = read_json(folder.result)
+    assert "test" in before
+    assert "test" not in after
+    assert {key: after[key] for key in ("metrics", "best_epoch")} == {
+        key: before[key] for key in ("metrics", "best_epoch")
+    }
+    assert not (folder.path / "evaluations").exists()
+
+
+def test_a_damaged_image_of_the_test_set_does_not_undo_a_training(trained, colour_folders, capsys):
+    shutil.copytree(colour_folders / "valid", colour_folders / "test")
+    (colour_folders / "test" / "red" / "3.jpg").write_bytes(b"no image")
+    _, folder = trained(*colours(colour_folders))
+    assert "test" not in read_json(folder.result)
+    told = capsys.readouterr().err
+    assert "the test set was not scored (" in told
+    assert "3.jpg" in told
+
+
+def test_a_training_calibrates_where_it_is_asked(trained):
+    config, folder = trained(*DIGITS, *SMALL_MODEL)
+    shutil.rmtree(folder.path)
+    train(config, RunFolder.create(folder.path, "test", vars(config), []), calibrate=True)
+    temperature = read_json(folder.calibration)["temperature"]
+    assert read_json(folder.result)["temperature"] == temperature == Trained.of_run(folder).temperature != 1
+
+
 def test_a_run_that_is_not_finished_is_scored_by_its_best_weights_and_that_is_said(trained, capsys):
     config, folder = trained(*DIGITS, *SMALL_MODEL)
     best = read_json(folder.result)["metrics"]["best"]
@@ -227,8 +274,8 @@ def expkit(*arguments: str, cwd) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
 
 
-def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, colour_folders):
-    from mlflow import MlflowClient
+def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, colour_folders, monkeypatch):
+    import mlflow
 
     for number in range(2):
         (colour_folders / "test" / "red").mkdir(parents=True, exist_ok=True)
@@ -237,7 +284,7 @@ def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, co
     done = expkit(*overrides, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run_id = read_json(tmp_path / "run" / "tracking.json")["run_id"]
-    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     before = client.get_run(run_id)
     done = expkit(f"run={run_id}", "task=evaluate", "task.resamples=20", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -250,6 +297,15 @@ def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, co
     files = {one.path for one in client.list_artifacts(run_id, "evaluations/own")}
     assert "evaluations/own/evaluation.json" in files
     assert len(client.search_logged_models([after.info.experiment_id])) == 1
+
+    done = expkit("run=run", "task=evaluate", "task.calibrate=true", "task.resamples=20", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
+    table = pq.read_table(tmp_path / "run" / "evaluations" / "own" / "valid.parquet").to_pandas()
+    found = model.predict([str(colour_folders / file) for file in table["file"]])
+    np.testing.assert_allclose(found["confidence"], table["confidence"], rtol=1e-4)
 
     done = expkit("run=run", "task=evaluate", "task.split=nonsense", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
