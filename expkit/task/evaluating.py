@@ -69,6 +69,8 @@ def evaluate(
         measuring = measuring_of(config, folder, tta=tta, beta=beta, use_max=use_max)
         data = read(config.data)
         is_own = check_data(data, folder, measuring, calibrate)
+        if name == evaluations.OWN and not is_own:
+            raise UserError(f"task.name={name} is that of the run's own data, and this is other: choose another")
         called = name or evaluations.name_of(config.data, is_own, measuring)
         calibration = evaluations.calibrate(measuring, data.valid) if calibrate else None
         parts = score_parts(measuring, data, split, classes, top_k, resamples)
