@@ -58,14 +58,7 @@ def evaluate(
         from expkit.trained import evaluations
         from expkit.wiring import read
 
-        if name is not None:
-            evaluations.check_name(name)
-        if not folder.has_begun and not folder.result.exists():
-            raise UserError(
-                "task=evaluate needs a run that was trained: name it with run=RUN, in place of an experiment"
-            )
-        if use_max and not tta:
-            raise UserError("task.use_max is about augmented views: say how many with task.tta, such as task.tta=4")
+        check_keys(folder, name, tta, use_max)
         measuring = measuring_of(config, folder, tta=tta, beta=beta, use_max=use_max)
         data = read(config.data)
         is_own = check_data(data, folder, measuring, calibrate)
@@ -81,6 +74,18 @@ def evaluate(
         return content
 
 
+def check_keys(folder: RunFolder, name: str | None, tta: int, use_max: bool) -> None:
+    """Raise UserError for keys of `evaluate` that do not fit each other, and a folder that is no run's."""
+    from expkit.trained.evaluations import check_name
+
+    if name is not None:
+        check_name(name)
+    if not folder.has_begun and not folder.result.exists():
+        raise UserError("task=evaluate needs a run that was trained: name it with run=RUN, in place of an experiment")
+    if use_max and not tta:
+        raise UserError("task.use_max is about augmented views: say how many with task.tta, such as task.tta=4")
+
+
 def after_training(
     config: Config, folder: RunFolder, data: "Data", *, evaluate_test: bool, calibrate: bool
 ) -> dict[str, Any]:
@@ -94,20 +99,21 @@ def after_training(
     wanted = evaluate_test and "test" in evaluations.parts_of(data, "auto")
     if not (wanted or calibrate):
         return {}
-    measuring = measuring_of(config, folder, folder.exported_weights)
-    calibration = evaluations.calibrate(measuring, data.valid) if calibrate else None
-    if calibration:
-        write_json(folder.calibration, calibration)
-    found: dict[str, Any] = {"temperature": measuring.trained.temperature} if calibrate else {}
-    if wanted:
-        try:
+    measuring, found = measuring_of(config, folder, folder.exported_weights), dict[str, Any]()
+    try:
+        if calibrate:
+            if calibration := evaluations.calibrate(measuring, data.valid):
+                write_json(folder.calibration, calibration)
+            found["temperature"] = measuring.trained.temperature
+        if wanted:
             parts = score_parts(measuring, data, "test", "all", 5, 1000)
-        except UserError as error:
-            later = command(f"run={folder.path}", "task=evaluate")
-            log.warning("the test set was not scored (%s); once that is mended, do it by  %s", error, later)
-        else:
             scores = write(folder, evaluations.OWN, parts, measuring, data, None)["parts"]["test"]
             found["test"] = {key: scores[key] for key in ("images", "metrics", "intervals")}
+    except UserError as error:
+        what = "the test set was not scored" if wanted else "no temperature was fitted"
+        again = ["task=evaluate", *(["task.calibrate=true"] if calibrate else [])]
+        later = command(f"run={folder.path}", *again)
+        log.warning("%s (%s); once that is mended, do it by  %s", what, error, later)
     return found
 
 

@@ -1,6 +1,7 @@
 """What an evaluation is made of, and what it leaves in a run's folder: RUN/evaluations/NAME/."""
 
 import csv
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from numpy.typing import NDArray
 
 from expkit.data.items import Data, Images
@@ -22,6 +24,8 @@ from expkit.trained.calibration import temperature_of
 from expkit.trained.measuring import Measuring
 from expkit.trained.scores import calibration_error, scores_of
 from expkit.trainer.evaluate import confusion_matrix, measure
+
+log = logging.getLogger("expkit")
 
 OWN = "own"
 """What an evaluation on the run's own data is called."""
@@ -67,16 +71,18 @@ def parts_of(data: Data, split: str) -> dict[str, tuple[Images, ...]]:
 def calibrate(measuring: Measuring, valid: Images) -> dict[str, Any] | None:
     """Fit the model's temperature on validation images, and let it have that; gives what calibration.json holds.
 
-    None where none can be fitted, since every image is told rightly; the temperature is 1 then.
+    None, with a warning, where none can be fitted, since every image is told rightly; the temperature is 1 then.
     """
     measuring.trained.temperature = 1.0
     measured = replace(measuring, tta=0).run(valid, "valid for the temperature")
     measured.probabilities()
     before = measured.evaluation
-    temperature = temperature_of(measured.logits, torch_labels(before.labels))
+    labels = torch.from_numpy(before.labels)
+    temperature = temperature_of(measured.logits, labels)
     if temperature is None:
+        log.warning("no temperature can be fitted, since every validation image is told rightly: it stays 1")
         return None
-    after = measure([(measured.logits / temperature, torch_labels(before.labels))], len(measuring.trained.classes))
+    after = measure([(measured.logits / temperature, labels)], len(measuring.trained.classes))
     measuring.trained.temperature = temperature
     right = before.labels == before.predictions
     return {
@@ -85,13 +91,6 @@ def calibrate(measuring: Measuring, valid: Images) -> dict[str, Any] | None:
         "before": {"loss": before.metrics["valid_loss"], "ece": calibration_error(before.confidences, right)},
         "after": {"loss": after.metrics["valid_loss"], "ece": calibration_error(after.confidences, right)},
     }
-
-
-def torch_labels(labels: NDArray[np.int64]) -> Any:
-    """Labels as torch has them."""
-    import torch
-
-    return torch.from_numpy(labels)
 
 
 def name_of(data: Mapping[str, Any], is_own: bool, measuring: Measuring) -> str:
