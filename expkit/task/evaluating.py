@@ -223,7 +223,7 @@ def write(
         "tta": measuring.tta,
         "beta": measuring.beta if measuring.tta else None,
         "use_max": measuring.use_max,
-        "finished": folder.result.exists(),
+        "finished": folder.exported_weights.exists(),
     }
     content = evaluations.write(folder, name, parts, facts)
     prefix = "" if name == evaluations.OWN else f"{name}/"
