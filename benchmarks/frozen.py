@@ -99,7 +99,8 @@ def bare(name: str, root: Path, images: int | None = None, threads: int | None =
     import torch
 
     from expkit import augment
-    from expkit.feed.loading import compute_alone, cores
+    from expkit.data.images.pace import cores
+    from expkit.feed.workers import compute_alone
 
     net = network(name).eval().to(memory_format=torch.channels_last)
     autocast, show, files = precision(net), augment.none(SIZE).valid, photos(root, images)

@@ -25,6 +25,8 @@ RUN_FILES = (
     *("plots", "predictions.parquet", "result.json", "run.json", "traces.bin", "traces.parquet", "tracking.json"),
 )
 """What a run writes in its folder."""
+PLACE = "hydra.run.dir"
+"""The key that says where a run writes."""
 
 
 @dataclass(frozen=True)
@@ -214,15 +216,15 @@ def is_record(path: Path) -> bool:
         return False
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], key: str = PLACE) -> None:
     """Let `write` make a file beside `path` and put it in place in one move, once it is on the disk.
 
     So a reader, or a run killed meanwhile, finds the old file or the new one, whole. Raises UserError where the disk
-    is full or the folder read-only.
+    is full or the folder read-only; `key` says where it lies.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with writing(path):
+        with writing(path, key):
             path.parent.mkdir(parents=True, exist_ok=True)
             write(partial)
             with open(partial, "rb") as file:
@@ -235,32 +237,30 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Let a failure to write `path` leave the block as an Unavailable that names it."""
+def writing(path: Path, key: str = PLACE) -> Iterator[None]:
+    """Let a failure to write `path` leave the block as an Unavailable that names it, and the `key` to place it."""
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error
-        raise Unavailable(
-            f"{path} could not be written ({reason}): free some space or choose another hydra.run.dir"
-        ) from error
+        raise Unavailable(f"{path} could not be written ({reason}): free some space or choose another {key}") from error
 
 
-def append(file: FileIO, content: bytes) -> None:
+def append(file: FileIO, content: bytes, key: str = PLACE) -> None:
     """Write all of it at the end of an unbuffered file, so that nothing is left to be written later.
 
     Raises UserError where the disk is full.
     """
-    with writing(Path(str(file.name))):
+    with writing(Path(str(file.name)), key):
         left = memoryview(content)
         while left:
             left = left[file.write(left) :]
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any], key: str = PLACE) -> None:
     """Write a JSON object, whole or not at all; a number that JSON has no word for (nan, inf) becomes null."""
     text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"), key)
 
 
 def finite(node: Any) -> Any:

@@ -22,7 +22,8 @@ from expkit.data.items import Images
 from expkit.errors import DataError
 from expkit.features.contents import Contents
 from expkit.features.folding import fold
-from expkit.feed.loading import ImageLoader, Transformed, as_channels, auto_workers, compute_alone
+from expkit.feed.loading import ImageLoader, Transformed, as_channels, auto_workers
+from expkit.feed.workers import compute_alone
 from expkit.model.classifier import Classifier
 from expkit.model.layout import to_channels_last
 

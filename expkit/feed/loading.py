@@ -4,24 +4,20 @@ The order of epoch e is drawn from (seed, e) and the augmentation of an item fro
 batches is the same on any number of workers, and one that starts at a later batch is the tail of the whole.
 """
 
-import os
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from multiprocessing.process import BaseProcess
-from multiprocessing.util import Finalize
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from expkit.augment import Transforms
 from expkit.data.images.pace import cores
 from expkit.data.items import Images
 from expkit.errors import DataError, UserError
-from expkit.feed.sending import explaining, received, shared, starting
+from expkit.feed.sending import explaining, received, shared
+from expkit.feed.workers import Workers, compute_alone
 from expkit.randomness import seed_of
 
 MEMORY = 1 << 30
@@ -125,17 +121,8 @@ class ImageLoader:
         self.plan = Plan(len(images), batch_size, seed, train, view)
         # Without workers, all cores decode while training waits for the batch.
         self.threads = None if num_workers else ThreadPoolExecutor(cores(), initializer=compute_alone)
-        self.loader: DataLoader[Packed] = DataLoader(
-            Transformed(images, transforms, seed, train or view is not None, self.threads),
-            batch_sampler=self.plan,
-            num_workers=num_workers,
-            collate_fn=as_is,
-            worker_init_fn=serve_parent,
-            persistent_workers=num_workers > 0,
-            pin_memory=pin_memory,
-            generator=torch.Generator(),  # else each start draws from the global one
-        )
-        self.running: Iterator[Packed] | None = None
+        shown = Transformed(images, transforms, seed, train or view is not None, self.threads)
+        self.made = Workers(shown, self.plan, num_workers, pin_memory)
         self.workers = num_workers
 
     def stream(self, epoch: int, batch: int, epochs: int) -> Iterator[Batch]:
@@ -152,14 +139,8 @@ class ImageLoader:
     def run(self, start: int, stop: int) -> Iterator[Batch]:
         """Batches `start` to `stop` - 1 of all epochs laid end to end."""
         self.plan.start, self.plan.stop = start, stop
-        before = self.running
-        with explaining(self.workers), starting(self.workers):
-            self.running = iter(self.loader)
-        if self.running is not before and hasattr(self.running, "_workers"):
-            # An interpreter that ends with a loader still open would send SIGTERM, which is blocked, and wait for ever.
-            Finalize(self.running, end_processes, args=(self.running._workers,), exitpriority=0)
         with explaining(self.workers):
-            for packed in self.running:
+            for packed in self.made:
                 images, labels = received(packed)
                 if isinstance(images, str):
                     raise DataError(images)
@@ -169,14 +150,7 @@ class ImageLoader:
         """End the workers, in the middle of a stream too; the loader cannot be used again."""
         if self.threads is not None:
             self.threads.shutdown(wait=False, cancel_futures=True)
-        running: Any = self.running
-        self.running = None
-        if not hasattr(running, "_workers"):
-            return
-        # DataLoader has no public way to end its workers while somebody may still hold its iterator.
-        with suppress(RuntimeError):  # raised again of a worker that died, and its end was told before
-            running._shutdown_workers()
-        end_processes(running._workers)
+        self.made.close()
 
     def __enter__(self) -> "ImageLoader":
         return self
@@ -231,35 +205,13 @@ class Transformed(Dataset[Packed]):
         return self.transforms.valid(image)
 
 
-def end_processes(workers: Sequence[BaseProcess]) -> None:
-    """Kill the workers that live, and wait for them."""
-    for worker in workers:
-        if worker.is_alive():
-            worker.kill()
-        worker.join()
-
-
-def as_is(packed: Any) -> Any:
-    """`Transformed` gives whole batches, so that nothing is left to collate."""
-    return packed
-
-
-def serve_parent(worker: int) -> None:
-    """Begin a worker: it gives way to the parent, whose threads an equal would hold up at every barrier.
-
-    Where a server forked it, it may not have inherited that signals are left to the parent.
-    """
-    os.nice(10)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-
-
-def is_fixed(images: Images, transforms: Transforms, train: bool) -> bool:
+def is_fixed(images: object, transforms: Transforms, train: bool) -> bool:
     """Whether pixels lie in memory and each epoch sees them alike."""
     # Not `hasattr`, because `pixels` may be a property that gathers them all.
     return "pixels" in dir(images) and not (train and transforms.random)
 
 
-def auto_workers(images: Images, transforms: Transforms, train: bool, gpu: bool = False) -> int:
+def auto_workers(images: object, transforms: Transforms, train: bool, gpu: bool = False) -> int:
     """The meaning of `num_workers: auto`: none for pixels in memory that nothing random is done to, else by cores.
 
     One worker makes about 300 images of 224 pixels a second, ten times what two cores train on. Where at most two
@@ -271,11 +223,6 @@ def auto_workers(images: Images, transforms: Transforms, train: bool, gpu: bool 
     if cores() <= 2 and not gpu:
         return 0
     return min(8, max(1, cores() - 1))
-
-
-def compute_alone() -> None:
-    """Begin a decoding thread: its own torch operations are too small to be shared out, and there is one a core."""
-    torch.set_num_threads(1)
 
 
 def make_loader(
