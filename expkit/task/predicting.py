@@ -41,7 +41,7 @@ def predict(
     """Write the class of each image of a source, and the probability of it, to a table.
 
     The model, how it reads images, its classes and their calibration come from the run alone; of the config count
-    `batch_size`, `num_workers` and the device. Files that cannot be read are listed in OUT.unreadable.csv. The same
+    `batch_size`, `num_workers` and the trainer's device, threads and precision. Files that cannot be read are listed in OUT.unreadable.csv. The same
     command goes on where it was stopped or killed.
 
     Args:
@@ -59,6 +59,7 @@ def predict(
 
     Raises UserError where there is nothing to classify or to classify by, or where the table is there already.
     """
+    from expkit.trained.machine import on_this_machine
     from expkit.trained.output import check_out
     from expkit.trained.sources import source_of
     from expkit.trained.tables import Wanted
@@ -69,7 +70,7 @@ def predict(
         images = source_of(source, column, root)
         for note in images.notes:
             print(note, file=sys.stderr)
-        trained = ready(config, folder)
+        trained = on_this_machine(config, folder)
         if top_k > len(trained.classes):
             raise UserError(f"task.top_k={top_k} is more than the model has classes, {len(trained.classes)}")
         wanted = Wanted(trained.classes, top_k, probabilities)
@@ -83,14 +84,6 @@ def refuse_fresh(folder: RunFolder) -> None:
             "task=predict needs the run whose model is to be used: write  run=RUN task=predict task.source=PHOTOS  in "
             "place of an experiment"
         )
-
-
-def ready(config: Config, folder: RunFolder) -> "Trained":
-    """The run's model on the device that the config names."""
-    from expkit.trained.classifier import Trained
-    from expkit.trainer.precision import pick_device
-
-    return Trained.of_run(folder, str(pick_device(config.trainer.get("device", "auto"))))
 
 
 def write(config: Config, trained: "Trained", source: "Source", wanted: "Wanted", out: str) -> None:
