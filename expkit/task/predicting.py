@@ -41,8 +41,8 @@ def predict(
     """Write the class of each image of a source, and the probability of it, to a table.
 
     The model, how it reads images, its classes and their calibration come from the run alone; of the config count
-    `batch_size`, `num_workers` and the trainer's device, threads and precision. Files that cannot be read are listed in OUT.unreadable.csv. The same
-    command goes on where it was stopped or killed.
+    `batch_size`, `num_workers` and the trainer's device, threads and precision. Files that cannot be read are listed in
+    OUT.unreadable.csv. The same command goes on where it was stopped or killed.
 
     Args:
         config: the config of the run.

@@ -5,6 +5,7 @@ what made them, so that the same command goes on where a process was killed.
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from expkit.errors import UserError
+from expkit.interrupt import Interrupted
 from expkit.run_folder import append, read_json, write_json, writing
 from expkit.trained.classifier import Trained
 from expkit.trained.identity import identity_of
@@ -75,9 +77,13 @@ class StandardOutput:
             print(f"{os.fsdecode(name)!r} {why}", file=sys.stderr)
 
     def write(self, content: bytes) -> None:
-        """Write, and let whoever reads have it."""
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        """Write, and let whoever reads have it. Raises Interrupted where nobody reads any more."""
+        try:
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python stumbles over it at its end
+            raise Interrupted(signal.SIGPIPE, f"standard output was closed after {self.tally.done} images") from None
 
     def finish(self) -> None:
         """All is written."""
@@ -100,20 +106,23 @@ class OutputFile:
             self.lock(stack)
             check_out(str(self.out))  # again: who held the lock may have written it
             state = self.earlier()
-            self.tally = Tally(state)
-            self.rows = stack.enter_context(opened(self.kept, state.get("bytes", 0), self.table.head()))
+            self.tally, self.whole = Tally(state), (state.get("bytes", 0), state.get("list_bytes", 0))
+            self.note()
+            self.rows = stack.enter_context(opened(self.kept, self.whole[0], self.table.head()))
             head = csv_rows([("file", "reason")])
-            self.lines = stack.enter_context(opened(self.kept_list, state.get("list_bytes", 0), head))
+            self.lines = stack.enter_context(opened(self.kept_list, self.whole[1], head))
             self.whole = self.rows.tell(), self.lines.tell()
-            self.keep()
             self.stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Note how far the rows are whole."""
+        """Note how far the rows are whole; where there are none, nothing is left."""
         with self.stack:
-            if not self.finished:
+            if not self.finished and self.tally.done:
                 self.keep()
+            elif not self.finished:
+                for path in (self.kept, self.kept_list, self.state):
+                    path.unlink(missing_ok=True)
 
     def lock(self, stack: ExitStack) -> None:
         """Keep other processes from this file. Raises UserError where one writes it."""
@@ -166,6 +175,10 @@ class OutputFile:
         with writing(self.kept, KEY):
             for file in (self.rows, self.lines):
                 os.fsync(file.fileno())
+        self.note()
+
+    def note(self) -> None:
+        """Note how far the rows are whole, and who made them."""
         size, list_size = self.whole
         content = {"maker": self.maker, **self.tally.as_json(), "bytes": size, "list_bytes": list_size}
         write_json(self.state, content, KEY)
