@@ -5,7 +5,6 @@ what made them, so that the same command goes on where a process was killed.
 """
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,6 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from expkit.errors import UserError
-from expkit.interrupt import Interrupted
 from expkit.run_folder import append, read_json, write_json, writing
 from expkit.trained.classifier import Trained
 from expkit.trained.identity import identity_of
@@ -77,13 +75,9 @@ class StandardOutput:
             print(f"{os.fsdecode(name)!r} {why}", file=sys.stderr)
 
     def write(self, content: bytes) -> None:
-        """Write, and let whoever reads have it. Raises Interrupted where nobody reads any more."""
-        try:
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python stumbles over it at its end
-            raise Interrupted(signal.SIGPIPE, f"standard output was closed after {self.tally.done} images") from None
+        """Write, and let whoever reads have it."""
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
 
     def finish(self) -> None:
         """All is written."""
