@@ -123,6 +123,7 @@ class OutputFile:
         place = beside(self.out, ".partial.lock")
         lock = FileLock(place)
         with writing(self.out, KEY):
+            open(place, "ab").close()  # a lock takes a folder that cannot be written to for one that is held
             try:
                 lock.acquire(timeout=10)  # the data workers of a killed process may hold it for some seconds
             except Timeout:

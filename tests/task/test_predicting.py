@@ -130,7 +130,7 @@ def many(photos, folder, times):
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_killed_process_is_gone_on_with(run, photos, tmp_path, capsys, suffix):
-    source = many(photos, tmp_path / "many", 100)
+    source = many(photos, tmp_path / "many", 50)
     (source / "000_bad.jpg").write_bytes(b"\xff\xd8\xff no picture")
     out, partial = tmp_path / f"p.{suffix}", tmp_path / f"p.{suffix}.partial"
     state = tmp_path / f"p.{suffix}.partial.json"
@@ -140,7 +140,7 @@ def test_a_killed_process_is_gone_on_with(run, photos, tmp_path, capsys, suffix)
     process.wait()
     assert not out.exists()
     done = json.loads(state.read_text())["done"]
-    assert 0 < done < 3001
+    assert 0 < done < 1501
     with open(partial, "ab") as file:
         file.write(b"003_beagle_1.jpg,bea")  # as a line is torn
     predicted(run, "batch_size=8", source=source, out=out)
@@ -163,7 +163,7 @@ def wait_for(happens, process, seconds=200):
 
 
 def test_a_stopped_process_says_how_to_go_on_and_refuses_another_source_or_model(run, photos, tmp_path):
-    source, out = many(photos, tmp_path / "many", 100), tmp_path / "p.csv"
+    source, out = many(photos, tmp_path / "many", 50), tmp_path / "p.csv"
     process = subprocess.Popen(
         command(run, f"task.source={source}", f"task.out={out}", "batch_size=8"), stderr=subprocess.PIPE, text=True
     )
@@ -188,7 +188,7 @@ def test_a_stopped_process_says_how_to_go_on_and_refuses_another_source_or_model
     finally:
         run.result.write_text(kept)
     predicted(run, source=source, out=out)
-    assert len(rows_of(out)) == 3000
+    assert len(rows_of(out)) == 1500
 
 
 def test_standard_input_to_standard_output(run, photos, tmp_path):
