@@ -4,7 +4,7 @@ import glob
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -56,14 +56,15 @@ class Source(Protocol):
 class Files:
     """Image files, named by paths from `root`, or from the working directory."""
 
-    listing: Callable[[], Iterable[bytes]]
+    listing: Callable[[], Iterator[bytes]]
+    """Gives the paths, from the first on."""
     root: bytes = b""
     total: int | None = None
     notes: Sequence[str] = field(default=())
 
     def names(self) -> Iterator[bytes]:
         """What leads to each image from the root."""
-        return iter(self.listing())
+        return self.listing()
 
     def read(self, name: bytes, side: int | None, reading: Reading) -> Image.Image:
         """Decode a file as `Source` says."""
@@ -109,7 +110,7 @@ def folder(path: str) -> Files:
         what = f"; {notes[0]}" if notes else ", and no other file"
         raise UserError(f"task.source: there is no image below {path}{what}")
     names = Packed.from_text(b"".join(found.texts))
-    return Files(lambda: names, os.fsencode(path), len(names), notes)
+    return Files(names.__iter__, os.fsencode(path), len(names), notes)
 
 
 def file(path: str, column: str | None, root: str | None) -> Source:
@@ -140,7 +141,7 @@ def several(paths: Sequence[str]) -> Files:
             what = "is a folder; give it alone, without brackets" if os.path.isdir(path) else "does not exist"
             raise UserError(f"task.source: {path} {what}")
     names = Packed.from_names(map(os.fsencode, paths))
-    return Files(lambda: names, total=len(names))
+    return Files(names.__iter__, total=len(names))
 
 
 def globbed(pattern: str) -> Files:
@@ -149,7 +150,7 @@ def globbed(pattern: str) -> Files:
     if not names:
         raise UserError(f"task.source: no file fits the pattern {pattern}; a pattern stands between quotes")
     packed = Packed.from_names(names)
-    return Files(lambda: packed, total=len(packed))
+    return Files(packed.__iter__, total=len(packed))
 
 
 def from_list(names: Listed, path: str, root: str | None) -> Files:
@@ -182,4 +183,9 @@ def standard_input(root: str | None) -> Files:
         raise UserError("task.source=- reads paths from standard input, and nothing is piped into it: find DIR | ...")
     if root is not None and not Path(root).is_dir():
         raise UserError(f"task.root: {root} is no folder")
-    return Files(lambda: lines_of(sys.stdin.buffer), os.fsencode(root or ""))
+    return Files(input_lines, os.fsencode(root or ""))
+
+
+def input_lines() -> Iterator[bytes]:
+    """The paths on standard input."""
+    return lines_of(sys.stdin.buffer)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import pickle
 import shutil
 import zipfile
 
@@ -171,3 +172,19 @@ def test_a_column_that_is_not_there(place):
     (place / "a.csv").write_text("image,id\none.png,1\n")
     with pytest.raises(UserError, match=r"has no column 'imag'; did you mean 'image'"):
         source_of("a.csv", column="imag")
+
+
+@pytest.mark.parametrize("given", ["photos", "one.png", "*.png", "-", "photos.zip", "list.txt", "table.csv"])
+def test_every_source_can_be_sent_to_workers_that_are_not_forked(place, given, monkeypatch):
+    with zipfile.ZipFile("photos.zip", "w") as made:
+        made.write("one.png")
+    write("list.txt", b"one.png")
+    write("table.csv", b"one.png")
+    with open("list.txt") as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        source = source_of(given)
+        sent = pickle.loads(pickle.dumps(source))
+        names = list(source.names())
+    assert names
+    for name in names:
+        assert sent.read(name, None, DEFAULT).size == (8, 8)
