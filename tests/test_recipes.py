@@ -228,7 +228,7 @@ def test_workers_end_with_the_phase_that_needs_them(config_of, colour_folders):
             "batch_size=8",
             "num_workers=1",
         ),
-        *("augment=side_on", "transfer=fine_tune", "epochs=2", "transfer.phases.head.augment=false", "tracking=none"),
+        *("augment=side_on", "transfer=fine_tune", "epochs=2", "+transfer.phases.head.augment=false", "tracking=none"),
     )
     run = assemble(config)
     seen = []
