@@ -239,7 +239,8 @@ def allowance(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 def go_back(folder: Path) -> None:
     """Change to the directory that the run's relative paths lead from."""
-    os.chdir(project_of(folder, read_json(folder / "run.json")))
+    facts = read_json(folder / "run.json")
+    os.chdir(project_of(folder, facts if facts.get("place") else read_json(folder / "run.json", "started_in")))
 
 
 def list_experiments() -> str:

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from expkit.command import command, shown
 from expkit.errors import Unavailable, UserError
+from expkit.json_shapes import SHAPES, misfit, parsed
 from expkit.project import place_of, relocatable
 from expkit.secrets import hide_in_files, warn_of_password
 from expkit.urls import hide
@@ -64,7 +65,7 @@ class RunFolder:
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder: it has no config.yaml; give one below outputs/")
         facts = read_json(path / "run.json", "experiment")
-        if "place" not in facts:  # which leads to the project as well
+        if not facts.get("place"):  # which leads to the project as well
             read_json(path / "run.json", "started_in")
         return cls(path.resolve(), facts["experiment"])
 
@@ -275,17 +276,20 @@ def finite(node: Any) -> Any:
 def read_json(path: Path, *needed: str) -> dict[str, Any]:
     """The JSON object in a file, empty where there is no file.
 
-    Raises UserError where the file is damaged or lacks one of the `needed` keys.
+    Raises UserError where the file is damaged, lacks one of the `needed` keys, or holds a value of another type than
+    `expkit.json_shapes` says.
     """
-    text = path.read_bytes() if path.exists() else b"{}"
+    anew = ", or remove it, and everything is sent to tracking anew" if path.name == "tracking.json" else ""
     try:
-        content = json.loads(text)
-    except ValueError:
-        content = None
+        text = path.read_bytes() if path.exists() else b"{}"
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): put a whole copy in its place{anew}") from error
+    content = parsed(text)
     if not isinstance(content, dict):
         what = "no JSON object" if text.strip(b"\0 \n") else "empty"
-        anew = ", or remove it, and everything is sent to tracking anew" if path.name == "tracking.json" else ""
         raise UserError(f"{path} is damaged ({what}): put a whole copy in its place{anew}")
+    if problem := misfit(content, SHAPES.get(path.name, {})):
+        raise UserError(f"{path} is damaged ({problem}): put a whole copy in its place{anew}")
     lacking = [key for key in needed if key not in content]
     if lacking:
         there = f"lacks {lacking[0]!r}" if path.exists() else "is missing"

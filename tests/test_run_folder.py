@@ -27,8 +27,8 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_numbers_that_json_has_no_word_for_are_written_as_null(tmp_path):
-    write_json(tmp_path / "result.json", {"metrics": [{"valid_loss": float("nan")}, float("-inf")], "epochs": 2})
-    assert read_json(tmp_path / "result.json") == {"metrics": [{"valid_loss": None}, None], "epochs": 2}
+    write_json(tmp_path / "numbers.json", {"metrics": [{"valid_loss": float("nan")}, float("-inf")], "epochs": 2})
+    assert read_json(tmp_path / "numbers.json") == {"metrics": [{"valid_loss": None}, None], "epochs": 2}
 
 
 def test_what_becomes_known_of_a_run_is_kept_with_its_facts(tmp_path):

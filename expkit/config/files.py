@@ -90,8 +90,12 @@ def load_yaml(file: Path) -> DictConfig:
     """The config in a YAML file. Raises UserError, with the line, where there is none."""
     try:
         config = OmegaConf.load(file)
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise UserError(unreadable(file, error)) from error
+    except OSError as error:  # also how OmegaConf refuses a file that holds a number alone
+        raise UserError(
+            f"{file} cannot be read ({error.strerror or error}); a config holds lines KEY: VALUE"
+        ) from error
     if not isinstance(config, DictConfig):
         raise UserError(f"{file} holds a list; a config holds lines KEY: VALUE")
     return config

@@ -35,7 +35,7 @@ def take_up(config: DictConfig) -> bool:
     folder = Path(config.hydra.sweep.dir)
     if is_grid(folder):
         if not is_alike(folder, config):
-            told = " ".join(read_json(folder / "run.json")["overrides"])
+            told = " ".join(read_json(folder / "run.json", "overrides")["overrides"])
             raise UserError(f"{folder} holds a grid of other jobs ({told}): choose another hydra.sweep.dir")
         say(folder)
         return True
@@ -102,7 +102,7 @@ def is_sent(mode: RunMode | None) -> bool:
 
 def job_again(folder: RunFolder, config: Config, overrides: list[str]) -> RunFolder:
     """The folder of a job that began before, its config as it is written. Raises UserError where it was another job."""
-    facts = read_json(folder.facts)
+    facts = read_json(folder.facts, "overrides")
     before: Mapping[str, Any] = facts.get("config") or {}
     changed = [
         line for key, line in differences(before, plain_values(kept_values(vars(config)))) if not within(key, HARMLESS)

@@ -110,7 +110,7 @@ def summarize(grid: RunFolder, mode: str) -> dict[str, str]:
 
     `mode` is the direction of the objective, min or max.
     """
-    common = set(read_json(grid.facts)["overrides"])
+    common = set(read_json(grid.facts, "overrides")["overrides"])
     jobs = list(nested_in(grid.path))
     if not jobs:
         return {}
@@ -143,9 +143,10 @@ def rank(value: float | None, mode: str) -> float:
 
 def row_of(path: Path, common: set[str]) -> dict[str, Any]:
     """A job in the table: its number, what it overrides, how it ended, and what it came to."""
-    own = [one for one in read_json(path / "run.json")["overrides"] if one not in common]
+    own = [one for one in read_json(path / "run.json", "overrides")["overrides"] if one not in common]
     row: dict[str, Any] = {"job": path.name, **by_key(own)}
     row["status"] = (end_of(path) or {}).get("status", "")
-    if result := read_json(path / "result.json"):
+    if (path / "result.json").exists():
+        result = read_json(path / "result.json", "objective", "seconds")
         row |= {result["objective"]["name"]: result["objective"]["value"], "seconds": round(result["seconds"], 1)}
     return row

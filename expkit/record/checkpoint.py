@@ -15,8 +15,9 @@ from expkit.command import command
 from expkit.config.schema import BETTER
 from expkit.data.items import Data, Images
 from expkit.errors import UserError
+from expkit.json_shapes import WHOLE_COPY
 from expkit.model.weights import read_weights, save_weights
-from expkit.record.recorder import WHOLE_COPY, Recorder
+from expkit.record.recorder import Recorder
 from expkit.run_folder import RunFolder, write_whole
 from expkit.torch_file import Unreadable, load_torch, save_torch
 from expkit.trainer.evaluate import Evaluation

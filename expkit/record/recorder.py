@@ -19,6 +19,7 @@ from torch import Tensor
 
 from expkit.config.schema import BETTER
 from expkit.errors import Diverged, UserError
+from expkit.json_shapes import WHOLE_COPY, point_of
 from expkit.run_folder import RunFolder, append, write_whole, writing
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.hypers import hyper_of
@@ -30,7 +31,6 @@ POINTS = 1000
 """About so many points of a trace go to tracking; the parquet file has them all."""
 FLUSH = 256
 """Steps between writes: the loop waits for the device's losses only then."""
-WHOLE_COPY = "put a whole copy of the file in its place, or begin a new run"
 CHUNK = 65_536
 """Rows held in memory while the parquet file is written."""
 
@@ -184,7 +184,7 @@ def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[d
                 file.truncate(whole)
                 break
             whole += len(line)
-            name, value, step = point_of(line, f"{folder.metrics}, line {number},")
+            name, value, step, _ = point_of(line, f"{folder.metrics}, line {number},")
             written[name] = step
             if name in BETTER and 1 <= step <= epochs:
                 history[step - 1][name] = value
@@ -192,18 +192,6 @@ def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[d
         if lacking := BETTER.keys() - metrics.keys():
             raise UserError(f"{folder.metrics} has no {min(lacking)} of epoch {epoch}: {WHOLE_COPY}")
     return written, history
-
-
-def point_of(line: bytes, place: str) -> tuple[str, float, int]:
-    """Name, value and step in a line of metrics.jsonl. Raises UserError, naming the place, where it is damaged."""
-    try:
-        point = json.loads(line)
-        name, value, step = point["name"], point["value"], point["step"]
-        if isinstance(name, str) and isinstance(value, int | float) and isinstance(step, int):
-            return name, value, step
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise UserError(f"{place} is damaged ({line[:40].decode('utf-8', 'replace').strip()!r}): {WHOLE_COPY}")
 
 
 def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[np.float64]]:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("expkit")
 
+SEARCH = ("lr", "suggest", "scale", "suggestions", "steps", "num_it")
+"""What lr_find.json holds."""
+
 Watch = Callable[[int, float, float], None]
 
 
@@ -40,7 +43,7 @@ def lr_find(config: Config, folder: RunFolder, *, phase: str | None = None) -> f
     with folder.held(), logging_to(folder.log), tracking(config, folder) as tracker:
         if not result.exists():
             search(config, folder, phase)
-    found = read_json(result)
+    found = read_json(result, *SEARCH)
     # Rates that differ between the groups are no longer so with one number for all.
     key = "optim.lr=" if alike(config.optim.get("lr")) and named(plan(config), phase).lr is None else ""
     report(folder, found, key, tracker.hint())

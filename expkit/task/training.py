@@ -46,7 +46,7 @@ def train(config: Config, folder: RunFolder, *, evaluate_test: bool = True, cali
             if not folder.result.exists():
                 train_to_end(config, folder, tracker, {"evaluate_test": evaluate_test, "calibrate": calibrate})
         report(folder, tracker.hint())
-        value = read_json(folder.result)["objective"]["value"]
+        value = read_json(folder.result, "objective")["objective"]["value"]
         return math.nan if value is None else float(value)
 
 

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from expkit.build import build
 from expkit.check import Positive, checked
+from expkit.config.schema import check_node
 from expkit.errors import Unavailable
 from expkit.project import kept_url
 from expkit.run_folder import RunFolder, read_json
@@ -148,7 +149,7 @@ class MlflowTracker:
 
         A trial of a study does not wait: it may be over before there is a sender.
         """
-        if self.parent is None or read_json(self.parent / "run.json")["kind"] != "study":
+        if self.parent is None or read_json(self.parent / "run.json").get("kind") != "study":
             sender_of(self.uri).wait(self.path, "started", patient=False)
         run_id: str | None = read_json(self.folder.tracking).get("run_id")
         return run_id
@@ -188,9 +189,13 @@ class MlflowTracker:
 
 
 def tracker_of(parent: Path) -> Tracker:
-    """The tracker of a study or a grid, as its run.json says; raises UserError where that refers to what is not set."""
-    facts = read_json(parent / "run.json")
+    """The tracker of a study or a grid, as its run.json says.
+
+    Raises UserError where that refers to what is not set, or is no node of the group.
+    """
+    facts = read_json(parent / "run.json", "experiment", "tracking")
     node = resolved(OmegaConf.create(facts["tracking"]))
+    check_node("tracking", node, f"{parent / 'run.json'}: tracking")
     tracker: Tracker = build(node, RunFolder(parent, facts["experiment"]), group="tracking")
     return tracker
 

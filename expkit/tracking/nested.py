@@ -77,7 +77,8 @@ def parent_of(path: Path) -> Path | None:
 
 def end_of(path: Path) -> dict[str, Any] | None:
     """How the run in a folder ended, as end.json says; None while it lasts, and where nobody could say."""
-    return read_json(path / "end.json") or None
+    end = read_json(path / "end.json")
+    return read_json(path / "end.json", "status", "time", "tags") if end else None
 
 
 def write_end(path: Path, status: str, tags: Mapping[str, str]) -> dict[str, Any]:

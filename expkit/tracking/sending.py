@@ -1,6 +1,5 @@
 """One run on its way from its folder into the store."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,8 @@ from filelock import FileLock, Timeout
 from mlflow.entities import Metric
 from omegaconf import OmegaConf
 
+from expkit.config.files import load_yaml
+from expkit.json_shapes import point_of
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.secrets import without_passwords
 from expkit.tracking.nested import WITHDRAWN, has_model, has_more_metrics, is_sent, records_of, wants_model
@@ -60,7 +61,7 @@ class Sending:
 
     def send(self) -> Iterator[str | None]:
         """Send the run until it has an end, and then the rest."""
-        self.facts = read_json(self.path / "run.json")
+        self.facts = read_json(self.path / "run.json", "experiment")
         self.folder = RunFolder(self.path, self.facts["experiment"])
         yield from self.wait_for_turn()
         if self.is_settled():
@@ -123,11 +124,11 @@ class Sending:
         self.store.open()
         run = self.store.run_of(self.path)
         self.run_id = str(run.info.run_id)
-        self.progress = read_json(self.folder.tracking)
+        self.progress = read_json(self.folder.tracking, "sent")
         self.tags: dict[str, str] = {}
         params = list(self.facts.get("params", {}).items())
         if self.folder.config.exists():
-            params += flatten(OmegaConf.to_container(OmegaConf.load(self.folder.config), resolve=False))
+            params += flatten(OmegaConf.to_container(load_yaml(self.folder.config), resolve=False))
         self.store.log_params(run, params)
         if "status" in self.progress and not self.is_complete():
             self.store.client.update_run(self.run_id, "RUNNING")
@@ -141,8 +142,10 @@ class Sending:
         with open(self.folder.metrics, "rb") as file:
             file.seek(self.progress["sent"])
             while lines := [line for line in take(file, BATCH) if line.endswith(b"\n")]:
-                points = [json.loads(line) for line in lines]
-                metrics = [Metric(p["name"], p["value"], p["timestamp"], p["step"]) for p in points]
+                points = [
+                    point_of(line, f"{self.folder.metrics}, after byte {self.progress['sent']},") for line in lines
+                ]
+                metrics = [Metric(name, value, time, step) for name, value, step, time in points]
                 self.store.client.log_batch(self.run_id, metrics=metrics)
                 self.progress["sent"] += sum(map(len, lines))
                 self.save()

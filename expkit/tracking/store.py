@@ -99,7 +99,7 @@ class Store:
             run = find_run(self.client, progress["run_id"])
             return self.own(run, folder) if run else None
         # That sender died as it made the run, or it could not write down which.
-        facts, tag = read_json(folder / "run.json"), tag_of(folder, self.uri)
+        facts, tag = read_json(folder / "run.json", "experiment", "started"), tag_of(folder, self.uri)
         found = self.client.get_experiment_by_name(facts["experiment"])
         started = f"attributes.start_time = {facts['started']}"
         runs = self.client.search_runs([found.experiment_id], started) if found else []
@@ -131,7 +131,7 @@ class Store:
 
     def make_run(self, folder: Path, tags: dict[str, str]) -> Run:
         """Make the run of a folder; that of a study may have been made on another machine."""
-        facts = read_json(folder / "run.json")
+        facts = read_json(folder / "run.json", "experiment")
         experiment = experiment_id(self.client, facts["experiment"], self.uri)
         tags = {"folder": tag_of(folder, self.uri), **versions(), **tags}
         if "kind" in facts:
@@ -142,11 +142,12 @@ class Store:
 
         if facts.get("kind") != "study":
             return create()
-        tags["study"] = facts["name"]
+        name: str = read_json(folder / "run.json", "name")["name"]
+        tags["study"] = name
         path = sqlite_path(self.uri)
         with FileLock(f"{path}.lock") if path else nullcontext():
-            known = studies(self.client, experiment, facts["name"])
-            return known[0] if known else create() if path else self.make_study(create, experiment, facts["name"])
+            known = studies(self.client, experiment, name)
+            return known[0] if known else create() if path else self.make_study(create, experiment, name)
 
     def make_study(self, create: Callable[[], Run], experiment: str, name: str) -> Run:
         """Make the run of a study in a store without a lock: of those that begin together, the first by id remains."""
@@ -252,7 +253,7 @@ def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
 def studies(client: MlflowClient, experiment: str, name: str) -> list[Run]:
     """The runs of a study, by id."""
     found = client.search_runs([experiment], "tags.kind = 'study'")
-    return sorted((run for run in found if run.data.tags["study"] == name), key=lambda run: str(run.info.run_id))
+    return sorted((run for run in found if run.data.tags.get("study") == name), key=lambda run: str(run.info.run_id))
 
 
 def sent_from(uri: str, run_id: str) -> Path | None:
@@ -286,11 +287,11 @@ def find_run(client: MlflowClient, run_id: str) -> Run | None:
 
 def run_name(folder: Path) -> str:
     """What tells a run from its neighbours in a list: its own overrides, else its folder's name; a trial its number."""
-    facts = read_json(folder / "run.json")
+    facts = read_json(folder / "run.json", "overrides")
     if "name" in facts:
         return str(facts["name"])[:NAME]
     parent = parent_of(folder)
-    common = read_json(parent / "run.json") if parent else {"overrides": []}
+    common = read_json(parent / "run.json", "overrides") if parent else {"overrides": []}
     own = [one for one in facts["overrides"] if one not in common["overrides"]]
     told = shortened([one for one in own if not one.startswith(("+experiment=", "data.root="))])
     if common.get("kind") == "study":

@@ -5,6 +5,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from expkit.command import command
+from expkit.config.files import load_yaml
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder, read_json
 from expkit.trained.own_code import LIBRARIES
@@ -15,7 +16,7 @@ def what_serves(folder: RunFolder) -> dict[str, Any]:
 
     Of a run that is not finished, as far as it came; raises UserError where that is not far enough.
     """
-    config, outcome = OmegaConf.load(folder.config), outcome_of(folder)
+    config, outcome = load_yaml(folder.config), outcome_of(folder)
     model, augment = (dict(plain(getattr(config, name))) for name in ("model", "augment"))
     if "weights" in model:
         model["weights"] = None  # those of the run are loaded

@@ -140,7 +140,7 @@ def test_metrics_of_an_epoch_that_are_missing_are_named(tmp_path):
     with pytest.raises(UserError, match=r"metrics\.jsonl has no train_loss of epoch 1: put a whole copy"):
         read_metrics(folder, 1)
     points = [(name, step) for step in (1, 2) for name in BETTER if (name, step) != ("valid_f1", 1)]
-    lines = [{"name": name, "value": 1.0, "step": step} for name, step in points]
+    lines = [{"name": name, "value": 1.0, "step": step, "timestamp": 5} for name, step in points]
     folder.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert read_metrics(folder, 0)[0] == dict.fromkeys(BETTER, 2)
     with pytest.raises(UserError, match=r"metrics\.jsonl has no valid_f1 of epoch 1: put a whole copy"):

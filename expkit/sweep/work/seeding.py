@@ -45,7 +45,7 @@ def find_lr(sweep: Path, config: Config, composed: DictConfig, kept: "Kept", sto
     if not result.exists():
         with folder.held(), logging_to(folder.log), tracking(config, folder):
             search_lr(config, folder, None, kept, watch)
-    return read_json(result)
+    return read_json(result, "lr")
 
 
 def first_params(search: Search, composed: DictConfig, lr: float) -> dict[str, Value]:
