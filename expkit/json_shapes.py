@@ -82,9 +82,8 @@ def misfit(content: Mapping[str, Any], shape: Shape, prefix: str = "") -> str | 
 
 def point_of(line: bytes, place: str) -> tuple[str, float, int, int]:
     """Name, value, step and time in a line of metrics.jsonl. Raises UserError, naming the place, for a damaged one."""
-    point = parsed(line)
-    if isinstance(point, dict):
-        name, value, step, time = (point.get(key) for key in ("name", "value", "step", "timestamp"))
-        if isinstance(name, str) and isinstance(value, int | float) and {type(step), type(time)} == {int}:
-            return name, float(value), step, time
+    match parsed(line):
+        case {"name": str(name), "value": int() | float() as value, "step": int(step), "timestamp": int(time)}:
+            if bool not in (type(step), type(time)):
+                return name, value, step, time
     raise UserError(f"{place} is damaged ({line[:40].decode('utf-8', 'replace').strip()!r}): {WHOLE_COPY}")

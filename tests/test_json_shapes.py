@@ -59,7 +59,7 @@ def test_a_value_of_any_other_kind_is_read_or_refused_by_name(run, name):
         for value in OTHERS:
             write_json(run.path / name, changed(content, place, value))
             try:
-                RunFolder.find(str(run.path))
+                RunFolder.at(run.path)
                 row_of(run.path, set())
                 end_of(run.path)
                 report(run, None)
@@ -87,14 +87,14 @@ def test_a_value_of_any_other_kind_is_read_or_refused_by_name(run, name):
 def test_what_is_wrong_with_a_file_is_told(run, name, text, told):
     (run.path / name).write_text(text)
     with pytest.raises(UserError, match=re.escape(f"{run.path / name} {'is ' * told.startswith('damaged')}{told}")):
-        RunFolder.find(str(run.path)) if name == "run.json" else report(run, None)
+        RunFolder.at(run.path) if name == "run.json" else report(run, None)
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(run):
     run.facts.unlink()
     run.facts.mkdir()
     with pytest.raises(UserError, match=r"run\.json cannot be read \(Is a directory\)"):
-        RunFolder.find(str(run.path))
+        RunFolder.at(run.path)
     assert not is_record(run.path)
 
 
