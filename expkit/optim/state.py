@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from expkit.errors import UserError, first_ten
 from expkit.optim.groups import SplitGroup
 
+SHAPED = ("torch.optim.", "expkit.")
+"""Where optimizers come from that are known to keep averages of their parameters' shapes, but for Adafactor's."""
+
 
 def saved_state(optimizer: torch.optim.Optimizer, split: Sequence[SplitGroup]) -> dict[str, Any]:
     """Kind of optimizer, parameters of each layer group, and the state of each parameter, by name."""
@@ -31,6 +34,7 @@ def load_state(optimizer: torch.optim.Optimizer, split: Sequence[SplitGroup], sa
     if changes := differences(saved["groups"], split):
         raise UserError("the layer groups changed since the optimizer's state was saved:\n" + first_ten(changes))
     parameters = all_parameters(split)
+    check_shapes(optimizer, parameters, saved["state"])
     numbers = {id(p): number for number, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
     state = {numbers[id(parameters[name])]: values for name, values in saved["state"].items()}
     groups = list(optimizer.param_groups)
@@ -39,6 +43,19 @@ def load_state(optimizer: torch.optim.Optimizer, split: Sequence[SplitGroup], sa
     optimizer.param_groups[:] = groups
     if optimizer.defaults.get("fused"):
         match_layouts(optimizer, parameters.values())
+
+
+def check_shapes(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], state: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Raise UserError for averages that are not of the shape of their parameters, where the optimizer is known."""
+    if isinstance(optimizer, torch.optim.Adafactor) or not type(optimizer).__module__.startswith(SHAPED):
+        return
+    for name, values in state.items():
+        for key, value in values.items():
+            wanted = parameters[name].shape
+            if isinstance(value, Tensor) and value.ndim and value.shape != wanted:
+                raise UserError(f"{key} of {name} is of the shape {tuple(value.shape)}, not {tuple(wanted)}")
 
 
 def match_layouts(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, read without running code."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,41 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from torch import Tensor
 
+from expkit.check import NotNegativeInt
 from expkit.command import command
 from expkit.config.schema import BETTER
 from expkit.data.items import Data, Images
 from expkit.errors import UserError
-from expkit.json_shapes import WHOLE_COPY
+from expkit.json_shapes import WHOLE_COPY, Shape, misfit
 from expkit.model.weights import read_weights, save_weights
+from expkit.optim import rules
 from expkit.record.recorder import Recorder
 from expkit.run_folder import RunFolder, write_whole
 from expkit.torch_file import Unreadable, load_torch, save_torch
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
+from expkit.words import many
+
+SHAPE: Shape = {
+    "fingerprint": str,
+    "state": {
+        **dict.fromkeys(("phase", "epoch", "batch", "step", "epochs"), NotNegativeInt),
+        "seconds": float,
+        "found": dict[str, float],
+    },
+    "model": dict[str, Tensor],
+    "optimizer": {
+        "kind": str,
+        "groups": dict[str, list[str]],
+        "state": dict[str, dict[str, Any]],
+        "hypers": dict[str, list[float]],
+        "frozen": NotNegativeInt,
+    },
+}
+"""What last.pt holds: without any of it a run would begin anew, or from other averages, in silence."""
 
 
 class Best(Observer):
@@ -120,8 +142,10 @@ def load_checkpoint(path: Path, fingerprint: str, epoch_steps: int, *, accept_da
         saved = load_torch(path)
     except Unreadable as error:
         raise UserError(f"the checkpoint {path} {error}: bring a whole copy, or {again}") from error
-    if not isinstance(saved, dict) or not {"fingerprint", "model", "optimizer", "state"} <= saved.keys():
+    if not isinstance(saved, dict) or not saved.keys() >= SHAPE.keys():
         raise UserError(f"{path} is no checkpoint of a run: bring the one that was there, or {again}")
+    if problem := misfit(saved, SHAPE) or contradiction(saved, epoch_steps):
+        raise UserError(f"{path} is no whole checkpoint ({problem}): bring the one that was there, or {again}")
     if saved["fingerprint"] == fingerprint:
         return saved
     changed = f"the data changed since {path} was saved (its fingerprint was {saved['fingerprint']}, now {fingerprint})"
@@ -135,3 +159,22 @@ def load_checkpoint(path: Path, fingerprint: str, epoch_steps: int, *, accept_da
             f"the data as they are now:  {command(f'resume={path.parents[1]}', 'resume.allow=[data]')}"
         )
     return saved
+
+
+def contradiction(saved: Mapping[str, Any], epoch_steps: int) -> str | None:
+    """What in a checkpoint of this shape cannot be, None where all of it can."""
+    state, optimizer = saved["state"], saved["optimizer"]
+    if saved.get("epoch_steps") == epoch_steps and state["step"] != state["epochs"] * epoch_steps + state["batch"]:
+        return (
+            f"step {state['step']} is not in epoch {state['epochs'] + 1}, of {many(epoch_steps, 'step', 'steps')} each"
+        )
+    goes_on = state["epoch"] > 0 or state["batch"] > 0
+    if goes_on and not optimizer["state"] and keeps_averages(optimizer["kind"], optimizer["hypers"]):
+        return f"the averages of {optimizer['kind']} are gone"
+    return None
+
+
+def keeps_averages(kind: str, hypers: Mapping[str, Sequence[float]]) -> bool:
+    """Whether an optimizer of torch or of expkit has a state of its parameters once it has stepped."""
+    known = hasattr(torch.optim, kind) or hasattr(rules, kind)
+    return known and (kind != "SGD" or any(hypers.get("mom", ())))
