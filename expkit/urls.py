@@ -8,8 +8,16 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-PASSWORD = re.compile(r"(://[^:/@\s]*):(?!\$\{[^}]*\}@|\d+/)(?:[^\s'\"]|['\"](?![\s,;:)}\]]|$))*@")
+PASSWORD = re.compile(
+    r"(://(?:\$\{[^}]*\}|(?!\$\{)[^:/@\s])*):(?!\$\{[^}]*\}@|\d+/)(?:[^\s'\"]|['\"](?![\s,;:)}\]]|$))*@"
+)
 """A quote is part of a password unless it ends a text."""
+USER = re.compile(r"(\w[\w+.-]*)://((?!\$\{)[^:/@?#\s'\"]+)(?=(:(?:\*\*\*|\$\{[^}]*\})?)?@)")
+"""A user's name in a URL, and whether a password follows, which is hidden by then."""
+TOKEN = re.compile(
+    r"((gh[a-z]|github_pat|hf)_|(glpat|sk|pk|xox[a-z])-|dapi(?=\w*\d))[\w-]{8,}|(?=\D*\d)(?=.*[A-Za-z])[\w.~%+-]{20,}"
+)
+"""What is no name but a token: services take one in place of a user's name, with no password or any."""
 SECRET = re.compile(r"([?&][\w-]*(?:passw|pwd|token|secret|api_?key)[\w-]*=)(?!\$\{)[^&\s'\"]*", re.IGNORECASE)
 
 
@@ -71,5 +79,11 @@ def file_url(path: Path) -> str:
 
 
 def hide(text: str) -> str:
-    """A text in which the passwords of URLs are hidden, but for references, which tell none."""
-    return SECRET.sub(r"\1***", PASSWORD.sub(r"\1:***@", text))
+    """A text in which the passwords of URLs are hidden, and users that are tokens; references stay, which tell none."""
+    return SECRET.sub(r"\1***", USER.sub(hidden_user, PASSWORD.sub(r"\1:***@", text)))
+
+
+def hidden_user(found: re.Match[str]) -> str:
+    """A URL up to its user's name, hidden where that is a token, or stands alone before a web server."""
+    alone = found[3] is None and found[1].lower() in ("http", "https")
+    return f"{found[1]}://***" if alone or TOKEN.fullmatch(found[2]) else found[0]
