@@ -1,7 +1,9 @@
 """What stands behind `python -m expkit`: Hydra's own command line, with expkit's loader of configs."""
 
 import argparse
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from hydra import version
 from hydra._internal.hydra import Hydra
@@ -10,6 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
 
+import expkit
+from expkit import trust
 from expkit.check import nearest
 from expkit.command import pasted
 from expkit.config.composition import Loader, search_path_of
@@ -78,8 +82,24 @@ def config_folders() -> argparse.Namespace:
     return Folders()
 
 
+def refuse_plugins() -> None:
+    """Raise UserError where Hydra would import plugins of the working directory, which may be anyone's project.
+
+    Hydra imports every module of all packages of that name on Python's path before it reads a config.
+    """
+    here, own = Path.cwd(), Path(expkit.__file__).parents[1]
+    on_path = any(Path(place).absolute() == here for place in sys.path)
+    found = [path for path in here.glob("hydra_plugins*") if path.name.partition(".")[0] == "hydra_plugins"]
+    if found and on_path and here != own.absolute() and not trust.is_users("hydra_plugins.any"):
+        raise UserError(
+            f"{found[0]} holds code that Hydra would run, whatever the command: work in another directory, or, where "
+            "you trust it, run with EXPKIT_TRUST=hydra_plugins"
+        )
+
+
 def open_hydra(folders: Sequence[str] = (), main: str | None = None) -> Hydra:
     """Hydra, with the configs of expkit, or of another folder `main`, and those of a user's `folders`."""
+    refuse_plugins()
     version.setbase("1.3")
     hydra = Hydra(task_name="expkit", config_loader=Loader(search_path_of(folders, main)))
     GlobalHydra.instance().initialize(hydra)
