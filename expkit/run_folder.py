@@ -152,8 +152,9 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Hold the run for this process; the lock goes with the process, however it ends.
 
-        Raises UserError where another process works in the folder.
+        Raises UserError where another process works in the folder, and for links that would lead writes out of it.
         """
+        refuse_links(self.path)
         lock = FileLock(self.path / ".lock")
         with writing(self.path / ".lock"):
             try:
@@ -209,6 +210,23 @@ def refuse_others(path: Path, names: Sequence[str], key: str) -> None:
         raise UserError(f"{path} holds {found[0]}, which would be written over: choose another {key}")
 
 
+def refuse_links(folder: Path, *, nested: bool = True) -> None:
+    """Raise UserError for a link in a folder, and those of runs `nested` in it, that leads out of it.
+
+    A run folder may come from anyone, and what is written into it must not land in another file of the user's.
+    """
+    home = os.path.realpath(folder)
+    for top, folders, files in os.walk(home):
+        for path in (os.path.join(top, name) for name in (*folders, *files)):
+            if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(home):
+                raise UserError(
+                    f"{path} is a link out of the run's folder, to {os.path.realpath(path)}, and is not written to: "
+                    "put what it leads to in its place (a link to the whole folder does no harm)"
+                )
+        if not nested:
+            folders[:] = [name for name in folders if not os.path.lexists(os.path.join(top, name, "run.json"))]
+
+
 def is_record(path: Path) -> bool:
     """Whether a folder is that of a run, a grid or a study, by its run.json."""
     try:
@@ -227,6 +245,7 @@ def write_whole(path: Path, write: Callable[[Path], object], key: str = PLACE) -
     try:
         with writing(path, key):
             path.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)  # it may be a link
             write(partial)
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())

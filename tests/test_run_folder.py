@@ -8,7 +8,8 @@ from expkit.errors import UserError
 from expkit.model.weights import save_weights
 from expkit.record.checkpoint import Best, best_epoch, load_checkpoint
 from expkit.record.recorder import Recorder
-from expkit.run_folder import RunFolder, read_json, write_json, write_whole
+from expkit.run_folder import RunFolder, read_json, refuse_links, write_json, write_whole
+from expkit.tracking import make_parent, send_rest
 from tests.trainer.test_loop import small_trainer
 
 
@@ -67,7 +68,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         RunFolder.at(tmp_path)
 
 
-STATE = {"fingerprint": "0123", "epoch_steps": 4, "model": {}, "optimizer": {}, "state": {}}
+STATE = {
+    "fingerprint": "0123",
+    "epoch_steps": 4,
+    "model": {},
+    "optimizer": {"kind": "SGD", "groups": {}, "state": {}, "hypers": {}, "frozen": 0},
+    "state": {"phase": 0, "epoch": 0, "batch": 0, "step": 0, "epochs": 0, "seconds": 0.0, "found": {}},
+}
 
 
 @pytest.fixture
@@ -172,3 +179,54 @@ def test_what_is_kept_of_the_best_epoch_is_looked_at_as_a_run_goes_on(tmp_path):
     folder.best_weights.write_bytes(folder.best_weights.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"best\.safetensors is damaged"):
         best.start(trainer)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "expkit.log", ".lock", "checkpoints", "plots", ".hydra/config.yaml"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_out_of_a_run_folder_is_refused_before_anything_is_written_through_it(tmp_path, name, there):
+    target = tmp_path / "home" / "target"
+    target.parent.mkdir()
+    if there:
+        target.write_text("mine")
+    folder = RunFolder(tmp_path / "run", "test")
+    (folder.path / name).parent.mkdir(parents=True)
+    (folder.path / name).symlink_to(target)
+    with (
+        pytest.raises(UserError, match=rf"{name} is a link out of the run's folder, to {target}, and"),
+        folder.held(),
+    ):
+        pass
+    assert target.exists() == there
+    assert not there or target.read_text() == "mine"
+
+
+def test_links_that_stay_in_a_run_folder_and_one_to_the_whole_do_no_harm(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "latest.log").symlink_to("expkit.log")
+    with RunFolder(tmp_path / "run", "test").held():
+        assert (tmp_path / "disk" / ".lock").exists()
+
+
+def test_a_link_in_the_place_of_a_half_written_file_is_not_written_through(tmp_path):
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / ".result.json.partial").symlink_to(tmp_path / "target")
+    write_json(tmp_path / "result.json", {"value": 1})
+    assert (tmp_path / "target").read_text() == "mine"
+    assert read_json(tmp_path / "result.json") == {"value": 1}
+
+
+def test_links_out_of_a_study_and_its_runs_are_refused(tmp_path):
+    study = make_parent(
+        tmp_path / "study", "toy", kind="study", name="a", tracking={"_target_": "expkit.tracking.none"}
+    )
+    trial = study.path / "0"
+    trial.mkdir()
+    write_json(trial / "run.json", {"experiment": "toy"})
+    (trial / ".tracking.lock").symlink_to(tmp_path / "target")
+    refuse_links(study.path, nested=False)
+    with pytest.raises(UserError, match=r"0/\.tracking\.lock is a link out"):
+        send_rest(study.path)
+    (study.path / "tracking.log").symlink_to(tmp_path / "target")
+    with pytest.raises(UserError, match=r"study/tracking\.log is a link out"):
+        make_parent(study.path, "toy", kind="study", name="a", tracking={})

@@ -26,7 +26,7 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from expkit.project import found_url, kept_url
-from expkit.run_folder import RunFolder, read_json, start_facts, write_json
+from expkit.run_folder import RunFolder, read_json, refuse_links, start_facts, write_json
 from expkit.secrets import warn_of_password
 from expkit.urls import hide, sqlite_path
 
@@ -54,6 +54,7 @@ def make_parent(
     by the one process that starts the others and waits for them.
     """
     path.mkdir(parents=True, exist_ok=True)
+    refuse_links(path, nested=False)
     folder = RunFolder(path.resolve(), experiment)
     with FileLock(path / ".create.lock"):
         began = {key: value for key, value in read_json(folder.facts).items() if key in ("started", "store")}
