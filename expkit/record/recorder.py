@@ -55,8 +55,10 @@ class Recorder(Observer):
     metrics.jsonl already is not written again: the repeated steps of a resumed run give it the same value.
     """
 
-    def __init__(self, folder: RunFolder, total_steps: int) -> None:
+    def __init__(self, folder: RunFolder, total_steps: int, advice: str = "train with a smaller optim.lr") -> None:
         self.folder = folder
+        self.advice = advice
+        """What to do where a loss is no number."""
         self.last_step = total_steps - 1
         self.stride = max(1, math.ceil(total_steps / POINTS))
         self.history: list[dict[str, float]] = []
@@ -103,9 +105,8 @@ class Recorder(Observer):
         if not math.isfinite(loss) and not self.warned:
             self.warned = True
             log.warning(
-                "the validation loss became %s in epoch %d, which is passed over where the best is chosen: train with "
-                "a smaller optim.lr, bound the gradients with trainer.clip_norm=1, or try trainer.precision=fp32",
-                *(loss, trainer.state.epochs),
+                "the validation loss became %s in epoch %d, which is passed over where the best is chosen: %s",
+                *(loss, trainer.state.epochs, self.advice),
             )
 
     def after_views(self, trainer: Trainer, evaluation: Evaluation) -> None:
@@ -140,7 +141,7 @@ class Recorder(Observer):
             lrs = ", ".join(f"{value:.3g}" for name, value in hypers if name.startswith("lr_"))
             raise Diverged(
                 f"the training loss became {rows[bad, 0]} at step {self.flushed - len(rows) + bad}, where the learning "
-                f"rates were {lrs}: train with a smaller optim.lr, or bound the gradients with trainer.clip_norm=1"
+                f"rates were {lrs}: {self.advice}"
             )
 
     def write(self, metrics: dict[str, float], step: int) -> None:

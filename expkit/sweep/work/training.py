@@ -18,6 +18,7 @@ from expkit.errors import UserError
 from expkit.interrupt import Interrupted
 from expkit.logs import logging_to
 from expkit.model.weights import save_weights
+from expkit.record.advice import advice
 from expkit.record.checkpoint import best_epoch, prediction_table
 from expkit.record.recorder import Recorder
 from expkit.record.result import export_weights, result_of
@@ -80,7 +81,7 @@ def train_to_end(config: Config, folder: RunFolder, kept: "Kept", place: Place, 
     began = time.monotonic()
     run = assemble(config, kept)
     log.info(run.describe())
-    recorder = Recorder(folder, run.epochs * run.feed.epoch_steps)
+    recorder = Recorder(folder, run.epochs * run.feed.epoch_steps, advice(config, run.trainer))
     best = BestEpoch(recorder, config.objective["metric"])
     reporting = Reporting(place, recorder, config.objective["metric"], run.epochs)
     with closing(run.feed), closing(recorder):
