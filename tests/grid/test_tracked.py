@@ -1,13 +1,17 @@
 """Hydra's own grid, as a person runs it."""
 
 import csv
+import json
+import math
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 
 from expkit.grid.tracked import summarize
 from expkit.run_folder import RunFolder, read_json, write_json
-from expkit.tracking import make_parent
+from expkit.tracking import make_parent, path_to_parent
+from expkit.tracking.nested import write_end
 from tests.command_line.test_command_line import expkit, start
 from tests.tracking.runs import new_run, runs_of, wait_until
 
@@ -88,3 +92,34 @@ def test_a_grid_of_another_task_is_not_tracked(tmp_path):
     assert status == 0, err
     assert {path.name for path in (tmp_path / "outputs").iterdir()} == {"digits"}
     assert len(list(tmp_path.glob("outputs/digits/sweep_*/*/plots/schedule.png"))) == 2
+
+
+@pytest.mark.parametrize(("mode", "first"), [("max", "2"), ("min", "1")])
+def test_a_job_that_came_to_no_number_is_last_in_the_table_and_never_the_best(tmp_path, mode, first):
+    grid = make_parent(tmp_path / "grid", "toy", kind="grid", name="g", tracking={}, overrides=["+experiment=toy"])
+    for number, value in enumerate((math.nan, 0.5, 0.75)):
+        path = grid.path / str(number)
+        job = RunFolder.create(
+            path, "toy", {}, ["+experiment=toy", f"optim.lr={number}"], parent=path_to_parent(grid.path, path)
+        )
+        write_json(job.result, {"objective": {"name": "valid_loss", "value": value}, "seconds": 1.5})
+        write_end(path, "FINISHED", {})
+    (table,) = summarize(grid, mode).values()
+    lines = [line.replace("&emsp;", "").split("|")[1:-1] for line in table.splitlines()]
+    header, _, *rows = ([cell.strip() for cell in line] for line in lines)
+    assert header == ["job", "optim.lr", "status", "valid_loss", "seconds"]
+    assert rows[0][0] == first
+    assert rows[-1] == ["0", "0", "FINISHED", "", "1.5"]
+    written = (grid.path / "jobs.csv").read_text().splitlines()
+    assert written[1:] == ["0,0,FINISHED,,1.5", "1,1,FINISHED,0.5,1.5", "2,2,FINISHED,0.75,1.5"]
+    best = json.loads(grid.metrics.read_text())
+    assert (best["name"], best["value"]) == ("best_valid_loss", {"max": 0.75, "min": 0.5}[mode])
+
+
+def test_a_grid_of_jobs_without_any_number_has_a_table_and_no_best(tmp_path):
+    grid = make_parent(tmp_path / "grid", "toy", kind="grid", name="g", tracking={})
+    job = RunFolder.create(grid.path / "0", "toy", {}, [], parent="..")
+    write_json(job.result, {"objective": {"name": "valid_loss", "value": math.nan}, "seconds": 1.5})
+    (table,) = summarize(grid, "min").values()
+    assert "valid_loss" in table
+    assert not grid.metrics.exists()
