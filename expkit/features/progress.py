@@ -1,4 +1,4 @@
-"""What a person sees of features being computed: a bar on a terminal, a line at times in the log."""
+"""What a person sees of features being computed: a bar on a terminal, else a line a minute; the log has it, too."""
 
 import logging
 import time
@@ -32,7 +32,10 @@ class Counter:
         self.bar.update(self.task, completed=self.done, speed=f"{self.speed(now):.0f} images/s")
         if now - self.logged > EVERY:
             self.logged = now
-            log.info("%s: %d of %d images, %.0f images/s", self.what, self.done, self.total, self.speed(now))
+            line = f"{self.what}: {self.done} of {self.total} images, {self.speed(now):.0f} images/s"
+            log.info(line)
+            if not self.bar.console.is_terminal:
+                self.bar.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def speed(self, now: float) -> float:
         """Images a second so far."""

@@ -81,6 +81,16 @@ class ProgressBar(Observer):
         )
         self.bar.refresh()
 
+    def while_evaluating(self, trainer: Trainer, images: int) -> None:
+        """Say how far a long evaluation is, where there is no bar; once a minute, counted from the last line."""
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self.shown >= SILENCE:
+            self.shown = now
+            done = trainer.state.epochs
+            which = f"epoch {done + 1}/{self.epochs}, validation" if done < self.epochs else "evaluation over views"
+            line = f"{which}: {images:,} images so far"
+            self.console.print(line, highlight=False, soft_wrap=True)
+
     def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
         """Print the epoch's losses and metrics."""
         now = time.monotonic()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from expkit.check import NotNegative, checked
 from expkit.config.schema import Config
 from expkit.run_folder import RunFolder
+from expkit.words import many
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,12 +43,16 @@ def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None =
     if older_than is not None:
         before = time.time() - older_than * DAY
         freed = {one.key: one.size for one in items(entries) if entries.remove_unused(one.key, before)}
-        console.print(f"removed {len(freed)} entries, {in_words(sum(freed.values()))}", highlight=False)
+        console.print(
+            f"removed {many(len(freed), 'entry', 'entries')}, {in_words(sum(freed.values()))}", highlight=False
+        )
     found = items(entries)
     if found:
         console.print(table(found))
     total = in_words(sum(one.size for one in found))
-    console.print(f"{len(found)} entries, {total} in {entries.folder}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{many(len(found), 'entry', 'entries')}, {total} in {entries.folder}", highlight=False, soft_wrap=True
+    )
 
 
 def table(found: "list[Item]") -> "Table":

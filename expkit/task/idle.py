@@ -51,9 +51,9 @@ RULES = (
 )
 
 
-def warn_of_idle(config: Config, recipe: Recipe, data: "Data") -> None:
-    """Log, once a process, each key without effect."""
-    for sentence in (*idle(config, recipe), *by_data(config.data, data)):
+def warn_of_idle(config: Config, recipe: Recipe, data: "Data", dropouts: int) -> None:
+    """Log, once a process, each key without effect; `dropouts` counts the model's layers of dropout."""
+    for sentence in (*idle(config, recipe), *by_data(config.data, data), *by_model(config, recipe, dropouts)):
         warn(sentence)
 
 
@@ -71,7 +71,40 @@ def idle(config: Config, recipe: Recipe) -> list[str]:
             "Rprop finds step sizes of its own: optim.lr is that of the first step, and the schedule of lr changes "
             "nothing but weight decay; choose sched=constant, or another optim.name"
         )
+    found += by_schedules(config, recipe)
     return found
+
+
+def by_schedules(config: Config, recipe: Recipe) -> Iterator[str]:
+    """A sentence for momentum that somebody scheduled for an optimizer that has none."""
+    if "mom" in hypers_of(config.optim):
+        return
+    name = config.optim.get("name", str(config.optim["_target_"]).rpartition(".")[2])
+    own = [(f"transfer.phases.{phase.name}.sched", phase.sched or {}) for phase in recipe.phases]
+    for where, keys in (("sched", config.sched), *own):
+        node = keys if "_target_" in keys else overridden(config.sched, keys)
+        scheduled = ["moms"] if "moms" in keys and "moms" in given(node) else []
+        scheduled += ["hypers.mom"] if "mom" in (keys.get("hypers") or {}) else []
+        yield from (f"{where}.{key} has no effect: {name} has no momentum" for key in scheduled)
+
+
+def hypers_of(optim: Node) -> set[str]:
+    """What an optimizer may have of its own beside lr and wd; of a user's, anything."""
+    if trust.is_users(str(optim["_target_"])):
+        return {"mom"}
+    if str(optim["_target_"]) == "expkit.optim.torch":
+        from expkit.optim.by_name import find_optimizer, own_places
+
+        return {*own_places(find_optimizer(str(optim["name"])))}
+    return {*keywords(trust.resolve(str(optim["_target_"]), "optim._target_"))}
+
+
+def by_model(config: Config, recipe: Recipe, dropouts: int) -> Iterator[str]:
+    """A sentence for each schedule of dropout, where the model has so many layers of it."""
+    nodes = {f"transfer.phases.{phase.name}.sched": overridden(config.sched, phase.sched) for phase in recipe.phases}
+    told = {"sched" if node == config.sched else where for where, node in nodes.items() if "dropout" in moved_by(node)}
+    if dropouts == 0:
+        yield from (f"{where}.hypers.dropout has no effect: the model has no dropout layer" for where in sorted(told))
 
 
 def by_rules(config: Config) -> Iterator[tuple[str, str]]:

@@ -13,8 +13,9 @@ from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
+from expkit.pulse import Pulse
 from expkit.run_folder import RunFolder, read_json
-from expkit.task.training import tracking
+from expkit.task.training import searched, tracking
 from expkit.wiring import assemble
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def named(recipe: "Recipe", name: str | None) -> "Phase":
 
 @contextmanager
 def bar(steps: int) -> Iterator[Watch]:
-    """Show on a terminal how far a search of `steps` steps is; gives the function to call after each."""
+    """Show how far a search of `steps` steps is, a line a minute without a terminal; gives what to call after each."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -120,7 +121,13 @@ def bar(steps: int) -> Iterator[Watch]:
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task("", total=steps, lr=0.0, loss=0.0)
-        yield lambda number, lr, loss: progress.update(task, completed=number + 1, lr=lr, loss=loss)
+        pulse = Pulse()
+
+        def watch(number: int, lr: float, loss: float) -> None:
+            progress.update(task, completed=number + 1, lr=lr, loss=loss)
+            pulse.beat(lambda: searched(number, steps, lr, loss))
+
+        yield watch
 
 
 def alike(lr: object) -> bool:

@@ -17,6 +17,7 @@ from expkit.config.lr_find import check_lr_find
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
+from expkit.pulse import Pulse
 from expkit.run_folder import RunFolder, read_json
 from expkit.task.evaluating import after_training
 from expkit.task.idle import warn_of_idle
@@ -60,8 +61,9 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker, scoring: d
         with stop.heeded():
             run = assemble(config)
             tracker.look()
-            warn_of_idle(config, run.recipe, run.data)
+            warn_of_idle(config, run.recipe, run.data, len(run.trainer.hypers.dropouts))
 
+        from expkit.record.advice import advice
         from expkit.record.checkpoint import Best, Checkpoints, load_checkpoint
         from expkit.record.progress import ProgressBar
         from expkit.record.recorder import Recorder
@@ -79,7 +81,7 @@ def train_to_end(config: Config, folder: RunFolder, tracker: Tracker, scoring: d
         folder.note(fingerprint=run.data.fingerprint, accept_data=False, outcome=known)
         earlier = trainer.state.seconds
         log.info(run.describe())
-        recorder = Recorder(folder, run.epochs * run.feed.epoch_steps)
+        recorder = Recorder(folder, run.epochs * run.feed.epoch_steps, advice(config, trainer))
         best = Best(folder, recorder, config.objective["metric"], run.data)
         checkpoints = Checkpoints(folder, recorder, run.data.fingerprint, run.feed.epoch_steps)
         progress = ProgressBar(recorder, run.epochs, run.feed.epoch_steps)
@@ -101,8 +103,9 @@ def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> Non
     """Go on from what a checkpoint holds. Raises UserError where it was saved with another model or optimizer."""
     try:
         trainer.load_state_dict(saved)
-    except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1].strip()
+    except (UserError, AttributeError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = " ".join(line.strip() for line in (lines if isinstance(error, UserError) else lines[-1:]))
         edited = read_json(folder.facts).get("edited", [])
         told = f"; since the run began, {'; '.join(edited)}" if edited else ""
         raise UserError(
@@ -170,10 +173,20 @@ def search(run: Run, phase: str, train: "Loader", folder: RunFolder, rates: Sequ
     from expkit.lr_finder.search import find_lr
 
     settings = check_lr_find(run.config.lr_find)
-    lr = find_lr(run.trainer, train, rates, settings, folder)
+    pulse = Pulse()
+
+    def watch(number: int, lr: float, loss: float) -> None:
+        pulse.beat(lambda: searched(number, settings.num_it, lr, loss))
+
+    lr = find_lr(run.trainer, train, rates, settings, folder, watch=watch)
     scaled = "" if settings.scale == 1 else f" x lr_find.scale={settings.scale:g}"
     print(f"learning rate of the head: {lr:.3g}, from the LR finder in the phase {phase} ({settings.suggest}{scaled})")
     return lr
+
+
+def searched(number: int, steps: int, lr: float, loss: float) -> str:
+    """How far a search of a learning rate is, after the step with this number."""
+    return f"LR finder: step {number + 1}/{steps}  lr {lr:.1e}  loss {loss:.4f}"
 
 
 def report(folder: RunFolder, hint: str | None) -> None:

@@ -16,7 +16,7 @@ from expkit.check import Positive, checked
 from expkit.config.schema import check_node
 from expkit.errors import Unavailable
 from expkit.project import kept_url
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder, read_json, refuse_links
 from expkit.secrets import resolved
 from expkit.tracking.address import Address, hint_of, named, silence_of, store_of_run
 from expkit.tracking.finding import folder_of
@@ -53,7 +53,7 @@ class Tracker(Protocol):
         """Leave a run alone of which nothing shall be in the store."""
 
     def hint(self) -> str | None:
-        """How to look at the run there."""
+        """How to look at the run there; None where it is not there."""
 
 
 class NoTracker:
@@ -114,6 +114,8 @@ class MlflowTracker:
         self.kind = facts.get("kind")
         self.parent = parent_of(self.path)
         self.said = (self.parent or self.path) / "tracking.log"
+        self.lost = False
+        """Whether the store does not have what it was to have as the run ended."""
 
     def start(self) -> None:
         """Have the run followed; with `required`, wait until the store has accepted it."""
@@ -164,6 +166,7 @@ class MlflowTracker:
         if not wait:
             return
         reason = sender.wait(self.path, "closed", patient=True)
+        self.lost = bool(reason)
         if reason:
             sender.give_up(self.path)
             message = lost_nothing(self.uri, self.path, reason)
@@ -183,9 +186,9 @@ class MlflowTracker:
         """Have the run no longer followed."""
         sender_of(self.uri).drop(self.path)
 
-    def hint(self) -> str:
-        """The command that opens the MLflow UI, or the server's address."""
-        return hint_of(self.uri)
+    def hint(self) -> str | None:
+        """The command that opens the MLflow UI, or the server's address; None where the store has failed so far."""
+        return None if self.lost or sender_of(self.uri).trouble(self.path) else hint_of(self.uri)
 
 
 def tracker_of(parent: Path) -> Tracker:
@@ -203,8 +206,9 @@ def tracker_of(parent: Path) -> Tracker:
 def send_rest(parent: Path) -> None:
     """Send what the store does not have yet of a study or a grid and of the runs in it; nothing is trained.
 
-    Raises UserError where the store is required and out of reach.
+    Raises UserError where the store is required and out of reach, and for links that would lead writes elsewhere.
     """
+    refuse_links(parent)
     end = end_of(parent) or {"status": "KILLED", "tags": {}}
     tracker = tracker_of(parent)
     tracker.start()

@@ -52,6 +52,9 @@ class Observer:
     def after_epoch(self, trainer: "Trainer", evaluation: Evaluation) -> None:
         """After the validation that ends an epoch."""
 
+    def while_evaluating(self, trainer: "Trainer", images: int) -> None:
+        """After a batch of an evaluation, which has seen so many images so far; a view of an image counts as one."""
+
     def on_stop(self, trainer: "Trainer") -> None:
         """When training ends early because a stop was asked for: between two steps, or in the validation after them."""
 
@@ -210,9 +213,15 @@ class Trainer:
     def evaluate(self, valid: Iterable[Batch], views: Iterable[Iterable[Batch]] | None = None) -> Evaluation:
         """Validate the model as it stands; with augmented `views` of the same images, averaged over these."""
         self.model.eval()
+        seen = 0
 
         def logits_of(batch: Batch) -> Tensor:
-            return self.logits(self.on_device(batch))
+            nonlocal seen
+            logits = self.logits(self.on_device(batch))
+            seen += len(batch.labels)
+            for observer in self.observers:
+                observer.while_evaluating(self, seen)
+            return logits
 
         if views is not None:
             return evaluate_views(logits_of, valid, views, self.classes)

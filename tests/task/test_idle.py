@@ -4,7 +4,7 @@ import pytest
 
 from expkit.build import build
 from expkit.config.plan import plan
-from expkit.task.idle import by_data, idle
+from expkit.task.idle import by_data, by_model, idle
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,18 @@ from expkit.task.idle import by_data, idle
         ),
         (["lr_find.num_it=50"], "lr_find.num_it has no effect: no learning rate is searched"),
         (["optim=sgd", "optim.mom=0", "optim.dampening=true", "sched=flat_cos"], "optim.dampening has no effect"),
+        (
+            ["optim=adagrad", "sched.moms=[0.9,0.8,0.9]", "transfer=scratch"],
+            "sched.moms has no effect: adagrad has no momentum",
+        ),
+        (
+            ["optim=torch", "optim.name=Adadelta", "sched=custom", "sched.hypers={mom: 0.9}"],
+            "sched.hypers.mom has no effect: Adadelta has no momentum",
+        ),
+        (
+            ["optim=adadelta", "transfer=fine_tune", "+transfer.phases.all.sched.moms=[0.9,0.8,0.9]"],
+            "transfer.phases.all.sched.moms has no effect: adadelta has no momentum",
+        ),
         (["optim=torch", "optim.name=Rprop"], "Rprop finds step sizes of its own"),
         (["data=pets", "data.seed=3"], "data.seed has no effect: data.valid_pct is null"),
     ],
@@ -58,6 +70,9 @@ def test_a_key_without_effect_is_told(config_of, overrides, expected):
         ["+experiment=pets", "transfer=full_recipe"],
         ["+experiment=imagenette", "task=lr_find", "lr_find.scale=3"],
         ["+experiment=digits", "optim=torch", "optim.name=Rprop", "sched=constant"],
+        ["+experiment=digits", "optim=adagrad"],
+        ["+experiment=digits", "optim=adagrad", "transfer=full_recipe"],
+        ["+experiment=digits", "optim=torch", "optim.name=NAdam", "sched.moms=[0.9,0.8,0.9]"],
     ],
 )
 def test_a_healthy_config_brings_no_warning(config_of, overrides):
@@ -70,3 +85,10 @@ def test_a_cut_that_is_not_made_is_told(colour_folders):
         node = {"_target_": "expkit.data.folders", "root": str(root), "valid_pct": 0.3}
         told = [sentence.partition(" has")[0] for sentence in by_data(node, build(node, group="data"))]
         assert told == (["data.valid_pct"] if expected else [])
+
+
+def test_dropout_that_is_scheduled_for_a_model_without_such_layers_is_told(config_of):
+    config = config_of("+experiment=digits", "sched=custom", "sched.hypers={dropout: 0.2}")
+    told = ["sched.hypers.dropout has no effect: the model has no dropout layer"]
+    assert list(by_model(config, plan(config), 0)) == told
+    assert list(by_model(config, plan(config), 2)) == []

@@ -229,6 +229,16 @@ def test_a_required_store_that_is_down_is_a_mistake_and_nothing_is_sent_later(tm
     assert not folder.tracking.exists()
 
 
+def test_only_a_store_that_has_the_run_is_shown_to_look_at(tmp_path, uri, experiment):
+    damaged = tmp_path / "damaged.db"
+    damaged.write_bytes(DAMAGED)
+    for number, (place, works) in enumerate([(uri, True), (f"sqlite:///{damaged}", False)]):
+        tracker = mlflow(new_run(tmp_path / str(number), experiment), uri=place)
+        tracker.start()
+        tracker.finish("FINISHED")
+        assert bool(tracker.hint()) == works
+
+
 def test_a_run_that_somebody_deleted_is_made_again(tmp_path, uri, client, experiment):
     folder = new_run(tmp_path / "run", experiment)
     write_metrics(folder, range(3))

@@ -93,7 +93,7 @@ def side_by_side(
 
 @contextmanager
 def telling(total: int) -> Iterator[Callable[[int], None]]:
-    """Show how far a long look at files is: on a terminal as a line that goes, else once a minute in the log."""
+    """Show how far a long look at files is: on a terminal as a line that goes, else once a minute, in the log too."""
     began = last = time.monotonic()
     done, terminal, shown = 0, sys.stderr.isatty(), False
 
@@ -109,6 +109,7 @@ def telling(total: int) -> Iterator[Callable[[int], None]]:
             shown = True
         else:
             log.info(text)
+            print(text, file=sys.stderr, flush=True)
 
     try:
         yield tell
