@@ -38,6 +38,7 @@ from expkit.secrets import typed_overrides
 from expkit.tracking import send_rest
 from expkit.tracking.finding import config_of, find_run
 from expkit.urls import hide
+from expkit.words import many
 
 REFUSED_FILES = {"expkit.log", ".lock", ".create.lock", ".tracking.lock", "end.json", "tracking.json", "tracking.log"}
 """What a run has left that was refused once its data or model were read."""
@@ -151,7 +152,7 @@ def compose_and_run() -> None:
             "written to, with hydra.run.dir=DIR (with -m: hydra.sweep.dir=DIR, or another hydra.sweeper.study_name)"
         ) from error
     if failed:
-        raise UserError(f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(map(str, failed))}")
+        raise UserError(f"{len(failed)} of {many(len(jobs), 'job', 'jobs')} failed: {', '.join(map(str, failed))}")
 
 
 def shortened(text: str) -> str:

@@ -15,6 +15,7 @@ from expkit.own_functions import check_has_body, made
 from expkit.randomness import seed_of
 from expkit.sched import Schedules, WrongEpochs
 from expkit.transfer import Phase, Recipe
+from expkit.words import many
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,8 @@ class Run:
         """One line for the log: what trains on how much."""
         trainer, names = self.trainer, ", then ".join(phase.name for phase in self.recipe.phases)
         return (
-            f"{self.data.summary}; {self.epochs} epochs ({names}) of {self.feed.epoch_steps} steps "
+            f"{self.data.summary}; {many(self.epochs, 'epoch', 'epochs')} ({names}) of "
+            f"{many(self.feed.epoch_steps, 'step', 'steps')} "
             f"in {self.precision} on {trainer.device}"
         )
 
@@ -93,7 +95,10 @@ class Run:
             except UserError as error:
                 if len(self.recipe.phases) == 1:
                     raise
-                where = f"transfer.phases.{phase.name}, which has {phase.epochs} of the run's {self.epochs} epochs: "
+                where = (
+                    f"transfer.phases.{phase.name}, which has {phase.epochs} of the run's "
+                    f"{many(self.epochs, 'epoch', 'epochs')}: "
+                )
                 raise UserError(where + self.for_phase(phase, error)) from None
 
     def for_phase(self, phase: Phase, error: UserError) -> str:

@@ -13,3 +13,8 @@ def duration(seconds: float) -> str:
 def figure(value: float | None) -> str:
     """A metric as a person reads it; None is what JSON has in place of a value that is no number."""
     return "no number" if value is None else f"{value:.4f}"
+
+
+def many(count: int, one: str, more: str) -> str:
+    """A count with what there is of it, in the form that goes with the number: "1 row is", "2 rows are"."""
+    return f"{count} {one if count == 1 else more}"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from expkit.check import nearest
 from expkit.data.items import UNLABELLED
 from expkit.errors import UserError, first_ten
+from expkit.words import many
 
 
 def check_labels(labels: NDArray[Any], count: int, key: str) -> NDArray[Any]:
@@ -33,8 +34,9 @@ def check_objects(labels: NDArray[Any], key: str) -> None:
     whole = all(isinstance(label, int | np.integer) for label in labels)
     wrong = [] if whole else [row for row, label in enumerate(labels.tolist()) if not isinstance(label, str)]
     if wrong:
+        which = many(len(wrong), "label that is", "labels that are")
         lines = (f"row {row}: {labels[row]!r}" for row in wrong)
-        raise UserError(f"{key} has {len(wrong)} labels that are no text:\n{first_ten(lines, len(wrong))}")
+        raise UserError(f"{key} has {which} no text:\n{first_ten(lines, len(wrong))}")
 
 
 def hint_of_shape(labels: NDArray[Any], count: int) -> str:
@@ -99,7 +101,8 @@ def encode(labels: NDArray[Any], values: NDArray[Any], key: str) -> NDArray[np.i
     codes = np.array([place.get(label, UNLABELLED) for label in labels.tolist()], np.int64)
     unknown = np.flatnonzero(codes == UNLABELLED)
     if len(unknown):
+        which = many(len(unknown), "label that is", "labels that are")
         hint = nearest(str(labels[unknown[0]]), map(str, values))
         lines = [f"row {row}: {labels[row]}" for row in unknown]
-        raise UserError(f"{key} has {len(unknown)} labels that are no class ({hint}):\n{first_ten(lines)}")
+        raise UserError(f"{key} has {which} no class ({hint}):\n{first_ten(lines)}")
     return codes

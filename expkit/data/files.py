@@ -19,6 +19,7 @@ from expkit.data.links import note_of_links
 from expkit.data.packed import Packed, below, shown
 from expkit.data.split import Split, cut_note, cut_valid
 from expkit.errors import UserError, first_ten
+from expkit.words import many
 
 log = logging.getLogger("expkit.data")
 
@@ -162,7 +163,7 @@ def without_bad(files: FileList, facts: FileFacts, on_bad_image: OnBadImage) -> 
 
 def bad_images(files: FileList, bad: Mapping[int, str], what: str) -> str:
     """A sentence that says how many images of the source are bad, and the first of them with what is wrong."""
-    count = "1 image" if len(bad) == 1 else f"{len(bad)} images"
+    count = many(len(bad), "image", "images")
     lines = (f"{files.where(index)} {why}" for index, why in bad.items())
     return f"{count} of {files.source} {what}:\n{first_ten(lines, len(bad))}"
 
@@ -173,7 +174,8 @@ def check_classes(files: FileList) -> None:
     empty = [files.classes[label] for label in np.flatnonzero(counts == 0)]
     if empty:
         raise UserError(
-            f"{len(empty)} of {len(files.classes)} classes of {files.source} have no readable training image; "
+            f"{len(empty)} of {len(files.classes)} classes of {files.source} "
+            f"{'has' if len(empty) == 1 else 'have'} no readable training image; "
             f"add images or remove the class:\n{first_ten(empty)}"
         )
     valid = files.labels[files.splits == Split.VALID]
@@ -187,7 +189,7 @@ def warn_of_lacking(classes: Sequence[str], valid: NDArray[np.int64]) -> None:
     present = set(valid.tolist())
     lacking = [name for label, name in enumerate(classes) if label not in present]
     if lacking:
-        what = "1 class has" if len(lacking) == 1 else f"{len(lacking)} classes have"
+        what = many(len(lacking), "class has", "classes have")
         log.warning("%s no image in valid:\n%s", what, first_ten(lacking))
 
 

@@ -25,6 +25,7 @@ from expkit.data.trees.hints import hints_of_empty, hints_of_flat
 from expkit.data.trees.layout import find_splits, hint_of_classes
 from expkit.data.trees.left_out import Listed, notes_of_left_out
 from expkit.errors import DataError, UserError, first_ten
+from expkit.words import many
 
 log = logging.getLogger("expkit.data")
 
@@ -146,7 +147,9 @@ def without_strays(part: Labelled, where: str, prefix: bytes, root: str) -> Labe
     if not len(strays):
         return part
     names = first_ten((shown(part.names[row]) for row in strays.tolist()), len(strays))
-    log.warning("%d images lie beside the class folders of %s and are left out:\n%s", len(strays), where, names)
+    which = many(len(strays), "image lies", "images lie")
+    left = "is" if len(strays) == 1 else "are"
+    log.warning("%s beside the class folders of %s and %s left out:\n%s", which, where, left, names)
     kept = np.flatnonzero(part.codes != UNLABELLED)
     return replace(part, names=part.names.take(kept), codes=part.codes[kept])
 
@@ -203,7 +206,8 @@ def numbered(part: Labelled, classes: list[str], split: Split) -> NDArray[np.int
     words = sorted(set(part.words) - set(classes))
     hint = f" ({words[0]!r}{twin_of(words[0], classes) or f': {nearest(words[0], classes)}'})" if words else ""
     names = first_ten([shown(part.names[row]) for row in unknown.tolist()])
-    raise UserError(f"{len(unknown)} images of {split.name.lower()} are of no class that train has{hint}:\n{names}")
+    which = many(len(unknown), f"image of {split.name.lower()} is", f"images of {split.name.lower()} are")
+    raise UserError(f"{which} of no class that train has{hint}:\n{names}")
 
 
 def twin_of(word: str, classes: list[str]) -> str | None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from expkit.data.images.reading import DEFAULT, Reading
+from expkit.words import many
 
 UNLABELLED = -1
 
@@ -56,5 +57,8 @@ class Data:
         if self.test is not None:
             unlabelled = " without labels" if (self.test.labels == UNLABELLED).all() else ""
             test = f" (test: {len(self.test)}{unlabelled})"
-        classes = "1 class" if len(self.classes) == 1 else f"{len(self.classes)} classes"
-        return f"{len(self.train)} training and {len(self.valid)} validation images of {classes}{test}"
+        classes = many(len(self.classes), "class", "classes")
+        return (
+            f"{len(self.train)} training and {many(len(self.valid), 'validation image', 'validation images')} of "
+            f"{classes}{test}"
+        )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from expkit.command import pasted
 from expkit.errors import first_ten
+from expkit.words import many
 
 log = logging.getLogger("expkit.data")
 
@@ -70,9 +71,13 @@ def doubts_of_spelling(classes: Sequence[str], counts: NDArray[np.integer], mend
         alike[essence(name)].append(place)
     groups = [places for places in alike.values() if len(places) > 1]
     if groups:
-        lines = (" and ".join(f"{classes[place]!r} ({counts[place]} images)" for place in places) for places in groups)
+        lines = (
+            " and ".join(f"{classes[place]!r} ({many(counts[place], 'image', 'images')})" for place in places)
+            for places in groups
+        )
         yield (
-            f"{len(groups)} classes seem to be spelt in several ways and train apart; spell them alike"
+            f"{many(len(groups), 'class seems', 'classes seem')} to be spelt in several ways and "
+            f"{'trains' if len(groups) == 1 else 'train'} apart; spell them alike"
             f"{mend and f', or merge them with {merging(classes, counts, groups, mend)}'}:\n"
             f"{first_ten(lines, len(groups))}"
         )
@@ -114,7 +119,8 @@ def doubts_of_missing(classes: Sequence[str], counts: NDArray[np.integer]) -> It
         if classes[place] == "-1" and (negative != ["-1"] or len(classes) < 3):
             continue
         yield (
-            f"{counts[place]} images have the label {classes[place]!r}, which trains as a class like any other; if it "
+            f"{many(counts[place], 'image has', 'images have')} the label {classes[place]!r}, which trains as a "
+            "class like any other; if it "
             "means that there is none, leave them out"
         )
 
@@ -132,7 +138,8 @@ def doubt_of_several(classes: Sequence[str]) -> str | None:
         several = [label for label in classes if len(parts[label]) > 1]
         if several and is_set_like(parts, several, sign):
             return (
-                f"{len(several)} of {len(classes)} classes look like several labels with {name} between "
+                f"{len(several)} of {len(classes)} classes {'looks' if len(several) == 1 else 'look'} like "
+                f"several labels with {name} between "
                 f"({', '.join(map(repr, several[:3]))}), so that {SEVERAL}"
             )
     return None

@@ -15,6 +15,7 @@ from expkit.data.packed import Packed
 from expkit.data.split import Split
 from expkit.data.trees.file_names import PET_BREED, PET_SPECIES, LabelPattern
 from expkit.errors import UserError, first_ten
+from expkit.words import many
 
 BELOW = "oxford-iiit-pet"
 """The folder that torchvision makes below the root that it is given."""
@@ -55,7 +56,8 @@ def pets(
     trainval, test = (read_list(folder / "annotations" / name) for name in ("trainval.txt", "test.txt"))
     both = sorted(set(trainval) & set(test))
     if both:
-        raise UserError(f"{len(both)} images are in both trainval.txt and test.txt of {folder}:\n{first_ten(both)}")
+        which = many(len(both), "image is", "images are")
+        raise UserError(f"{which} in both trainval.txt and test.txt of {folder}:\n{first_ten(both)}")
     names = Packed.from_names(os.fsencode(f"images/{name}.jpg") for name in trainval + test)
     words, codes = LabelPattern(PATTERNS[labels]).label(names)
     held_out = Split.VALID if valid_pct is None else Split.TEST
@@ -71,7 +73,7 @@ def notes_of_lists(folder: Path, listed: int, held_out: Split) -> tuple[str, ...
     scan(os.fsencode(folder / "images"), b"", found, nested=False)
     notes = [f"{held_out.name.lower()} is the official test list"]
     if found.count > listed:
-        notes.append(f"left out: {found.count - listed} images in no list")
+        notes.append(f"left out: {many(found.count - listed, 'image', 'images')} in no list")
     return tuple(notes)
 
 
@@ -91,10 +93,11 @@ def read_list(path: Path) -> list[str]:
     pattern = LabelPattern(PET_BREED)
     odd = [f"line {row}: {name!r}" for row, name in enumerate(names, 1) if not is_name(name, pattern)]
     if odd:
-        raise UserError(f"{path} has {len(odd)} lines that start with no <Breed>_<n>:\n{first_ten(odd)}")
+        which = many(len(odd), "line that starts", "lines that start")
+        raise UserError(f"{path} has {which} with no <Breed>_<n>:\n{first_ten(odd)}")
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice or not names:
-        what = f"lists {len(twice)} images twice:\n{first_ten(twice)}" if twice else "lists no image"
+        what = f"lists {many(len(twice), 'image', 'images')} twice:\n{first_ten(twice)}" if twice else "lists no image"
         raise UserError(f"{path} {what}")
     return names
 

@@ -18,6 +18,7 @@ from expkit.data.images.file_facts import facts_of
 from expkit.data.images.pace import cores
 from expkit.data.items import Images
 from expkit.errors import UserError
+from expkit.words import many
 
 HASH = 16
 """Bytes of a hash."""
@@ -101,7 +102,7 @@ class FileContents:
         changed = np.flatnonzero((hashes_of(self.images) != self.hashes).any(axis=1))
         if len(changed):
             raise UserError(
-                f"{len(changed)} images changed while their features were computed, "
+                f"{many(len(changed), 'image', 'images')} changed while features were computed, "
                 f"{self.images.name(int(changed[0]))} first; start again when they stay as they are"
             )
 

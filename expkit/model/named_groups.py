@@ -7,6 +7,7 @@ from torch import nn
 from expkit.check import nearest
 from expkit.errors import UserError, first_ten
 from expkit.model.classifier import LayerGroup
+from expkit.words import many
 
 
 def named_groups(body: nn.Module, named: Mapping[str, Sequence[str]]) -> list[LayerGroup]:
@@ -23,8 +24,9 @@ def named_groups(body: nn.Module, named: Mapping[str, Sequence[str]]) -> list[La
     problems = [f"{name} is in {' and '.join(found) or 'none'}" for name, found in owners.items() if len(found) != 1]
     if problems:
         raise UserError(
-            f"model.groups must have each layer in one group, but {len(problems)} parameters of the body are in none "
-            f"or in several:\n{first_ten(problems)}"
+            f"model.groups must have each layer in one group, but "
+            f"{many(len(problems), 'parameter of the body is', 'parameters of the body are')} in none or in "
+            f"several:\n{first_ten(problems)}"
         )
     members = {group: {p for name, p in body.named_parameters() if owners[name] == [group]} for group in named}
     return [LayerGroup(group, tuple(parts(body, found))) for group, found in members.items()]
@@ -40,7 +42,9 @@ def check_layers(body: nn.Module, named: Mapping[str, Sequence[str]]) -> None:
         if layer not in layers
     ]
     if wrong:
-        raise UserError(f"model.groups names {len(wrong)} layers that the body has not:\n{first_ten(wrong)}")
+        raise UserError(
+            f"model.groups names {many(len(wrong), 'layer', 'layers')} that the body has not:\n{first_ten(wrong)}"
+        )
     trained = {group for name, _ in body.named_parameters() for group in owners_of(name, named)}
     idle = [group for group in named if group not in trained]
     if idle:

@@ -16,6 +16,7 @@ from expkit.model.classifier import Classifier
 from expkit.model.options import WeightsPart
 from expkit.model.weights_file import weights_file
 from expkit.torch_file import HoldsCode, Unreadable, load_torch
+from expkit.words import many
 
 log = logging.getLogger("expkit.model")
 
@@ -173,7 +174,8 @@ def check_fit(wanted: Weights, found: Weights, source: str, *, head_too: bool) -
     ]  # fmt: skip
     if problems:
         raise UserError(
-            f"model.weights: {source} does not fit the model, {len(problems)} tensors differ:\n{first_ten(problems)}\n"
+            f"model.weights: {source} does not fit the model, "
+            f"{many(len(problems), 'tensor differs', 'tensors differ')}:\n{first_ten(problems)}\n"
             + (head_advice(wanted, found) if head_too and same_body(wanted, found) else body_advice(wanted, found))
         )
 
@@ -213,7 +215,7 @@ def architecture(weights: Weights) -> str:
     bottleneck = any(".conv3." in name or ".convs.6." in name for name in weights)
     name = RESNETS.get((blocks, bottleneck))
     if name is None:
-        return f"another network, of {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...)"
+        return f"another network, of {many(len(weights), 'tensor', 'tensors')} ({', '.join(list(weights)[:3])}, ...)"
     return f"x{name}" if any("stem." in key for key in weights) else name
 
 

@@ -239,4 +239,7 @@ def check_results(study: "optuna.Study") -> None:
     if counted.finished and counted.failed == counted.finished:
         failed = [trial for trial in trials if FAILED in trial.user_attrs]
         reasons = [f"trial {trial.number}: {trial.user_attrs[FAILED]}" for trial in failed]
-        raise UserError(f"all {counted.failed} trials failed:\n{first_ten(reasons)}")
+        raise UserError(
+            f"{'the only trial' if counted.failed == 1 else f'all {counted.failed} trials'} "
+            f"failed:\n{first_ten(reasons)}"
+        )

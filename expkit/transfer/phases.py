@@ -14,6 +14,7 @@ from annotated_types import MinLen
 from expkit.check import Count, NotNegativeInt, Positive, check_arguments, checked, checks_arguments
 from expkit.errors import UserError
 from expkit.optim.values import group_values
+from expkit.words import many
 
 Rate = Positive | str
 """A learning rate, or one relative to another: `lr / 2`, `auto * 10`."""
@@ -182,7 +183,9 @@ def fill(epochs: int, wanted: Mapping[str, Any]) -> dict[str, int]:
             f"{fixed}; give epochs={fixed + 1} or more"
         )
     if not open_ended and epochs != fixed:
-        raise UserError(f"transfer.phases take {fixed} epochs together, but epochs={epochs}; give epochs={fixed}")
+        raise UserError(
+            f"transfer.phases take {many(fixed, 'epoch', 'epochs')} together, but epochs={epochs}; give epochs={fixed}"
+        )
     return {name: epochs - fixed if length == "rest" else length for name, length in wanted.items()}
 
 

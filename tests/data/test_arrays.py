@@ -140,7 +140,7 @@ MISTAKES = {
     "only half of valid": ({"valid_images": PIXELS}, r"data\.valid_labels is missing"),
     "unknown valid": (
         {"valid_images": PIXELS[:3], "valid_labels": [0, 1, 7]},
-        r"data\.valid_labels has 1 labels that are no class.*row 2: 7",
+        r"data\.valid_labels has 1 label that is no class.*row 2: 7",
     ),
     "label out of names": ({"labels": np.arange(20) % 3, "classes": ["a", "b"]}, r"data\.labels has 6 .*row 2: 2"),
     "a class with no image": ({"classes": ["a", "b", "c"]}, r"1 of 3 data\.classes have no training image.*c"),
@@ -158,7 +158,7 @@ def test_mistakes_are_named(case):
 
 def test_doubtful_labels_are_told(caplog):
     array(images=noise(40, 4, 4), layout="HW", labels=["cat", "Cat", "dog", "nan"] * 10)
-    assert "data.labels: 1 classes seem to be spelt in several ways" in caplog.text
+    assert "data.labels: 1 class seems to be spelt in several ways" in caplog.text
     assert "the label 'nan'" in caplog.text
     caplog.clear()
     array(images=noise(40, 4, 4), layout="HW", labels=np.arange(40) % 20 * 7 + 18)

@@ -65,7 +65,7 @@ BAD_TABLES = {
     "no rows": ([HEAD], "no rows below its header"),
     "an empty file": ([], "is empty"),
     "a column twice": (["file,label,label,split"], "column 'label' 2 times"),
-    "missing cells": ([HEAD, "img/0.jpg,a"], "1 rows .* not the 3 columns.*row 2: 2 columns"),
+    "missing cells": ([HEAD, "img/0.jpg,a"], "1 row of .* has not the 3 columns.*row 2: 2 columns"),
     "missing files": (
         [HEAD, "img/0.jpg,a,train", "img/1.jpg,a,valid", "img/77.jpg,a,train"],
         r"1 image .*labels\.csv.*row 4: img/77\.jpg does not exist",
@@ -258,7 +258,7 @@ def test_doubtful_labels_are_told_by_column(table, caplog):
     labels = ["cat", "Cat", "cat scab", "scab", "nan"] * 2
     file = table("file,label", *(f"img/{number}.jpg,{label}" for number, label in enumerate(labels)))
     csv(file=file)
-    assert f"the column 'label' of {file}: 1 classes seem to be spelt" in caplog.text
+    assert f"the column 'label' of {file}: 1 class seems to be spelt" in caplog.text
     assert "or merge them with 'data.class_names={cat: \"Cat\"}'" in caplog.text
     assert "label 'nan'" in caplog.text
     assert "multi-label" in caplog.text

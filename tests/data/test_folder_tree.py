@@ -76,13 +76,13 @@ def test_a_test_folder_that_is_half_labelled_is_an_error(tmp_path, save):
         "test/cat/2.jpg",
         "test/dgo/1.jpg",
     )
-    with pytest.raises(UserError, match=r"(?s)1 images of test .*'dgo': did you mean 'dog'.*test/dgo/1\.jpg"):
+    with pytest.raises(UserError, match=r"(?s)1 image of test is .*'dgo': did you mean 'dog'.*test/dgo/1\.jpg"):
         folders(root=str(tmp_path))
 
 
 def test_a_class_that_only_valid_has_is_an_error(tmp_path, save):
     tree(save, "train/cat/a.jpg", "valid/cats/a.jpg")
-    with pytest.raises(UserError, match=r"(?s)1 images of valid .*'cats': did you mean 'cat'.*valid/cats/a\.jpg"):
+    with pytest.raises(UserError, match=r"(?s)1 image of valid is .*'cats': did you mean 'cat'.*valid/cats/a\.jpg"):
         folders(root=str(tmp_path))
 
 
@@ -105,7 +105,7 @@ def test_hidden_and_other_files_are_ignored_and_counted(tmp_path, save):
 def test_images_beside_the_class_folders_are_left_out_and_reported(tmp_path, save, caplog):
     tree(save, "a/1.jpg", "a/2.jpg", "plot.png")
     assert len(folders(root=str(tmp_path)).train) == 1
-    assert "1 images lie beside" in caplog.text
+    assert "1 image lies beside" in caplog.text
     assert "plot.png" in caplog.text
 
 

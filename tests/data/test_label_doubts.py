@@ -76,7 +76,7 @@ def test_labels_that_differ_in_spelling_only_are_told():
         ["01", "1", "2"],
         ["TRUE", "True"],
     ):
-        assert "1 classes seem to be spelt in several ways and train apart" in told(classes)
+        assert "1 class seems to be spelt in several ways and trains apart" in told(classes)
     assert "'Cat' (3 images) and 'cat' (40 images)" in told(["Cat", "cat", "dog"], [3, 40, 9])
 
 

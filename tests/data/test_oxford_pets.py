@@ -88,8 +88,8 @@ def test_a_listed_image_that_is_missing_is_named(layout):
     ("text", "message"),
     [
         ("", "lists no image"),
-        ("../../x_1 1 1 1\n", "1 lines .*line 1"),
-        ("Manx_1 1 1 1\nManx_1 1 1 1\n", "1 images twice"),
+        ("../../x_1 1 1 1\n", "1 line that starts .*line 1"),
+        ("Manx_1 1 1 1\nManx_1 1 1 1\n", "1 image twice"),
     ],
 )
 def test_a_damaged_list_is_named(layout, text, message):

@@ -80,7 +80,7 @@ def test_each_trial_has_the_folder_of_a_hydra_job_and_a_run(seeded):
             "MULTIRUN",
             str(own),
         )
-        assert "1 epochs" not in (own / "expkit.log").read_text()
+        assert "; 1 epoch (" not in (own / "expkit.log").read_text()
         assert (own / "expkit.log").stat().st_size
         if trial.state == TrialState.COMPLETE:
             assert result_of(own)["objective"] == {"name": "valid_accuracy", "value": trial.value}

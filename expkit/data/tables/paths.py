@@ -14,6 +14,7 @@ import numpy as np
 from expkit.data.images.formats import READ
 from expkit.data.tables.file import settings
 from expkit.errors import UserError
+from expkit.words import many
 
 LOOKED_AT = 500
 """Rows whose files are looked for before all are."""
@@ -117,7 +118,8 @@ def check_places(file: str, places: Places, cells: Sequence[str], paths: Sequenc
     first = missing[0]
     example = f"such as row {numbers[first]}: {cells[first]}"
     looked = "" if len(chosen) == len(cells) else f" (of the {len(chosen)} looked at)"
-    problem = f"{len(missing)} rows{looked} of {file} name files that are not there, {example}"
+    there = many(len(missing), f"row{looked} of {file} names a file", f"rows{looked} of {file} name files")
+    problem = f"{there} that {'is' if len(missing) == 1 else 'are'} not there, {example}"
     tried = ways(places, [cells[row] for row in chosen], file)
     if len(missing) < len(chosen) / 2:
         tried = [replace(places, loose=True)]  # other keys would lose the files that are found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from expkit.data.tables.file import guess_encoding, refuse_other_files, setting
 from expkit.data.tables.guess import Layout, explain_columns
 from expkit.errors import UserError, first_ten
+from expkit.words import many
 
 NumberedRows = Iterator[tuple[int, list[str]]]
 """Each row's number, and its cells."""
@@ -134,11 +135,13 @@ def read_columns(file: str, header: list[str], wanted: list[str], rows: Numbered
 
 def refuse_widths(file: str, header: list[str], wrong: list[tuple[int, int]], right: int) -> None:
     """Raise UserError for rows with more or fewer cells than the header."""
-    lines = first_ten((f"row {number}: {width} columns" for number, width in wrong), len(wrong))
+    lines = first_ten((f"row {number}: {many(width, 'column', 'columns')}" for number, width in wrong), len(wrong))
     hint = "put text that holds the separator in double quotes"
     if not right and {width for _, width in wrong} == {len(header) + 1}:
         hint = "if its first column is an index without a name, give it one in the header"
-    raise UserError(f"{len(wrong)} rows of {file} have not the {len(header)} columns of its header; {hint}:\n{lines}")
+    which = many(len(wrong), f"row of {file} has", f"rows of {file} have")
+    wanted = many(len(header), "column", "columns")
+    raise UserError(f"{which} not the {wanted} of its header; {hint}:\n{lines}")
 
 
 def refuse_line_breaks(table: Table) -> None:
@@ -152,6 +155,7 @@ def refuse_line_breaks(table: Table) -> None:
     if broken:
         lines = (f"row {number}: {cell[:60]!r}" for number, cell in broken)
         raise UserError(
-            f"{len(broken)} cells of {table.file} run over several lines; is a double quote not closed?\n"
+            f"{many(len(broken), f'cell of {table.file} runs', f'cells of {table.file} run')} over several lines; "
+            "is a double quote not closed?\n"
             f"{first_ten(lines, len(broken))}"
         )

@@ -13,6 +13,7 @@ from expkit.data.tables.file import setting
 from expkit.data.tables.paths import Places, leads_out
 from expkit.data.tables.reader import Table
 from expkit.errors import UserError, first_ten
+from expkit.words import many
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def check_rows(rows: Rows, places: Places, repeats: str) -> NDArray[np.int64]:
         lines = (f"row {rows.numbers[row]}: {problem_of(rows, row, first, places)}" for row in wrong)
         hint = f"; if they repeat so that an image trains as often, write {setting('data.repeats', 'train')}"
         raise UserError(
-            f"{len(wrong)} rows of {rows.file} are wrong{hint if repeated == len(wrong) else ''}:\n"
+            f"{many(len(wrong), f'row of {rows.file} is', f'rows of {rows.file} are')} "
+            f"wrong{hint if repeated == len(wrong) else ''}:\n"
             f"{first_ten(lines, len(wrong))}"
         )
     return copies
@@ -123,7 +125,10 @@ def number_labels(rows: Rows) -> tuple[tuple[str, ...], NDArray[np.int64]]:
             f"row {rows.numbers[row]}: {rows.labels[row]!r} ({rows.words[row]}){like(rows.labels[row], classes)}"
             for row in unknown
         )
-        problem = f"{len(unknown)} rows of {rows.file} have a label that no training row has"
+        problem = (
+            f"{many(len(unknown), f'row of {rows.file} has', f'rows of {rows.file} have')} a label that no "
+            "training row has"
+        )
         some = ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
         raise UserError(f"{problem} (those have {some}):\n{first_ten(lines, len(unknown))}")
     return tuple(classes), np.array([place[label] for label in rows.labels], np.int64)

@@ -14,6 +14,7 @@ from expkit.data.split import Split
 from expkit.data.trees.layout import Layout, in_words
 from expkit.data.trees.left_out import Listed, counted
 from expkit.errors import DataError, first_ten
+from expkit.words import many
 
 log = logging.getLogger("expkit.data")
 
@@ -109,7 +110,10 @@ def without_empty(split: Split, where: str, listed: Sequence[Listed]) -> tuple[l
             class_of(place) + (f" ({counted(found.others, unread)})" if found.others else "") for place, found in empty
         ]
         what = "no image that can be read" if unread else "no image"
-        raise DataError(f"{len(empty)} class folders of {where} hold {what}; fill or remove:\n{first_ten(lines)}")
+        raise DataError(
+            f"{many(len(empty), f'class folder of {where} holds', f'class folders of {where} hold')} {what}; fill "
+            f"or remove:\n{first_ten(lines)}"
+        )
     return kept, (f"left out, without images: {in_words([place[:-1] for place, _ in empty])}",)
 
 

@@ -10,6 +10,7 @@ from expkit.data.listing import ARCHIVES, Found
 from expkit.data.packed import shown
 from expkit.data.trees.layout import in_words
 from expkit.errors import first_ten
+from expkit.words import many
 
 log = logging.getLogger("expkit.data")
 
@@ -81,7 +82,7 @@ def warn_of_images(root: str, listed: Sequence[Listed], others: Counter[bytes], 
 
 def no_images(count: int) -> str:
     """A number of files in words."""
-    return "1 file that is no image" if count == 1 else f"{count} files that are no images"
+    return many(count, "file that is no image", "files that are no images")
 
 
 def counted(counts: Counter[bytes], kinds: dict[bytes, str] | None = None) -> str:
