@@ -12,11 +12,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode, TaskFunction
 from omegaconf import DictConfig
 
-import expkit
 from expkit import trust
 from expkit.check import nearest
 from expkit.command import pasted
 from expkit.config.composition import Loader, search_path_of
+from expkit.config.schema import PACKAGE
 from expkit.errors import UserError
 
 
@@ -87,7 +87,7 @@ def refuse_plugins() -> None:
 
     Hydra imports every module of all packages of that name on Python's path before it reads a config.
     """
-    here, own = Path.cwd(), Path(expkit.__file__).parents[1]
+    here, own = Path.cwd(), PACKAGE.parent
     on_path = any(Path(place).absolute() == here for place in sys.path)
     found = [path for path in here.glob("hydra_plugins*") if path.name.partition(".")[0] == "hydra_plugins"]
     if found and on_path and here != own.absolute() and not trust.is_users("hydra_plugins.any"):

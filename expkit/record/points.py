@@ -5,7 +5,8 @@ import time
 from collections.abc import Mapping
 from io import FileIO
 
-from expkit.record.recorder import point_of, read_metrics
+from expkit.json_shapes import point_of
+from expkit.record.recorder import read_metrics
 from expkit.run_folder import RunFolder, append, writing
 
 
@@ -32,4 +33,4 @@ def last_values(folder: RunFolder) -> dict[str, tuple[int, float]]:
         return {}
     with open(folder.metrics, "rb") as file:
         points = [point_of(line, f"{folder.metrics}, line {number},") for number, line in enumerate(file, start=1)]
-    return {name: (step, value) for name, value, step in points}
+    return {name: (step, value) for name, value, step, _ in points}
