@@ -74,7 +74,7 @@ def test_folders_that_programs_leave_are_never_classes(root, save):
 def test_a_class_of_images_that_are_not_read_is_refused(root):
     fill(root / "fox", 5, ".dcm")
     with pytest.raises(
-        UserError, match=r"(?s)1 class folders .* hold no image that can be read.*fox \(5 \.dcm \(DICOM\)\)"
+        UserError, match=r"(?s)1 class folder .* holds no image that can be read.*fox \(5 \.dcm \(DICOM\)\)"
     ):
         folders(root=str(root))
 
