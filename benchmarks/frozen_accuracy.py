@@ -21,13 +21,13 @@ def accuracies(root: Path, seed: int, epochs: int) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
 
     from expkit.run_folder import RunFolder
-    from expkit.task.training import fit_phases
+    from expkit.task.training import train_phases
     from expkit.wiring import assemble
 
     run = assemble(composed(root, f"epochs={epochs}", f"seed={seed}"))
     train, valid = run.feed.batches(run.recipe.phases[0])
     with tempfile.TemporaryDirectory() as folder:
-        fit_phases(run, RunFolder(Path(folder), "pets"), [])
+        train_phases(run, RunFolder(Path(folder), "pets"))
     images, labels = (torch.cat(column).numpy() for column in zip(*train, strict=True))
     shown, truth = (torch.cat(column).numpy() for column in zip(*valid, strict=True))
     regression = LogisticRegression(max_iter=5000).fit(images, labels)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ class StopRequest:
 def listen() -> Iterator[StopRequest]:
     """Collect stop requests while a run trains; the handlers from before come back afterwards.
 
+    Whoever listened before hears of a signal for which the block did not end.
     Signals come to the main thread alone: a run in another one hears none.
     """
     request = StopRequest()
@@ -66,6 +68,10 @@ def listen() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if request.signal and not isinstance(sys.exception(), Interrupted | Stopped):
+            handler = before[signal.Signals(request.signal)]
+            if callable(handler) and handler is not signal.default_int_handler:
+                handler(request.signal, None)
 
 
 @contextmanager

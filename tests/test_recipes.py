@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from expkit.errors import UserError
 from expkit.model.head_only import HeadOnly
 from expkit.run_folder import RunFolder
-from expkit.task.training import fit_phases, train
+from expkit.task.training import train, train_phases
 from expkit.trainer.loop import Observer, Stopped
 from expkit.wiring import Kept, assemble, schedules_of
 from tests.conftest import SMALL_MODEL
@@ -53,7 +53,8 @@ class Losses(Observer):
 
 def losses_of(config, folder: Path) -> list[float]:
     run, losses = assemble(config), Losses()
-    fit_phases(run, RunFolder(folder, "test"), [losses])
+    run.trainer.observe([losses])
+    train_phases(run, RunFolder(folder, "test"))
     run.feed.close()
     return losses.seen
 
@@ -110,7 +111,7 @@ RECIPE = (*AUGMENTED, *SMALL_MODEL, "transfer=full_recipe", "epochs=4", "transfe
 def test_a_recipe_stopped_in_any_phase_goes_on_to_the_same_bits(config_of, tmp_path):
     config, folder = config_of(*RECIPE), RunFolder(tmp_path, "test")
     whole = assemble(config)
-    fit_phases(whole, folder, [])
+    train_phases(whole, folder)
     for step in (7, 13, 20, 31, 45):
         stopped = assemble(config)
         stopped.trainer.observe([StopAt(step)])
@@ -119,7 +120,7 @@ def test_a_recipe_stopped_in_any_phase_goes_on_to_the_same_bits(config_of, tmp_p
         assert stopped.trainer.state.step == step
         resumed = assemble(config)
         resumed.trainer.load_state_dict(stopped.trainer.state_dict())
-        fit_phases(resumed, folder, [])
+        train_phases(resumed, folder)
         assert resumed.trainer.state.step == whole.trainer.state.step
         assert equal(weights(whole.trainer), weights(resumed.trainer)), step
         for run in (stopped, resumed):

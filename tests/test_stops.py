@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -127,3 +128,15 @@ def test_a_job_ends_with_the_process_that_sent_it():
     assert process.stdout.readline() == "here\n"
     process.kill()
     assert process.communicate(timeout=20)[0] == "15\n"
+
+
+def test_a_signal_for_which_a_block_does_not_end_reaches_whoever_listened_before():
+    for error, told in ((None, signal.SIGTERM), (ValueError(), signal.SIGTERM), (interrupt.Interrupted(15, ""), 0)):
+        with interrupt.listen() as outer:
+            with suppress(ValueError, interrupt.Interrupted), interrupt.listen() as inner:
+                os.kill(os.getpid(), signal.SIGTERM)
+                assert outer.signal == 0
+                if error:
+                    raise error
+            assert (inner.signal, outer.signal) == (signal.SIGTERM, told)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -15,38 +15,13 @@ from expkit.run_folder import RunFolder, write_json, write_whole
 from expkit.wiring import Run
 
 
-def write_result(
-    config: Config,
-    folder: RunFolder,
-    run: Run,
-    recorder: Recorder,
-    run_id: str | None,
-    seconds: float,
-    scored: Mapping[str, Any],
-) -> None:
-    """Write everything that is known once training has ended; result.json last, which marks the run as finished.
-
-    `scored` is what the result has besides: what the exported weights came to on the test set.
-    """
-    traces = read_traces(folder)
-    starts, size = run.recipe.starts, run.feed.epoch_steps
-    draw_losses(folder.plots / "losses.png", traces, recorder.history, size, starts)
-    hypers = {name: traces[name] for name in run.trainer.hypers.columns}
-    begins = {name: epochs * size for name, epochs in starts.items()}
-    draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, run.trainer.optimizer.groups, begins, "step")
-    draw_confusion(folder, run.data.classes)
-    draw_top_losses(folder, run.data.valid)
-    write_json(folder.result, result_of(config, run, recorder, run_id, seconds) | dict(scored))
-    folder.trace_rows.unlink()
-
-
 def result_of(config: Config, run: Run, recorder: Recorder, run_id: str | None, seconds: float) -> dict[str, Any]:
     """The content of result.json."""
     trainer, objective = run.trainer, config.objective
     best = best_epoch(recorder.history, objective["metric"])
     metrics = {"last": recorder.history[-1], "best": recorder.history[best - 1]}
     result: dict[str, Any] = {
-        "objective": {"name": objective["metric"], "value": metrics[objective["at"]][objective["metric"]]},
+        "objective": {"name": objective["metric"], "value": objective_of(config, recorder)},
         "metrics": metrics | ({"tta": recorder.averaged} if recorder.averaged else {}),
         "best_epoch": best,
         "run_id": run_id,
@@ -59,6 +34,13 @@ def result_of(config: Config, run: Run, recorder: Recorder, run_id: str | None, 
         **what_is_known(run),
     }
     return result
+
+
+def objective_of(config: Config, recorder: Recorder) -> float:
+    """The value of the objective, in the epoch that it names."""
+    metric, history = config.objective["metric"], recorder.history
+    epoch = best_epoch(history, metric) if config.objective["at"] == "best" else len(history)
+    return history[epoch - 1][metric]
 
 
 def what_is_known(run: Run) -> dict[str, Any]:
@@ -79,6 +61,18 @@ def average_views(config: Config, folder: RunFolder, run: Run, recorder: Recorde
     recorder.after_views(run.trainer, run.trainer.evaluate(valid, run.feed.augmented()))
 
 
+def draw_plots(folder: RunFolder, run: Run, recorder: Recorder) -> None:
+    """Draw losses, schedule, confusion matrix and top losses of a run that has ended."""
+    traces = read_traces(folder)
+    starts, size = run.recipe.starts, run.feed.epoch_steps
+    draw_losses(folder.plots / "losses.png", traces, recorder.history, size, starts)
+    hypers = {name: traces[name] for name in run.trainer.hypers.columns}
+    begins = {name: epochs * size for name, epochs in starts.items()}
+    draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, run.trainer.optimizer.groups, begins, "step")
+    draw_confusion(folder, run.data.classes)
+    draw_top_losses(folder, run.data.valid)
+
+
 def export_weights(config: Config, folder: RunFolder, run: Run) -> None:
     """Write the weights of the whole model; where its body was never built, they come from the cache of features."""
     own = folder.best_weights
@@ -90,3 +84,9 @@ def export_weights(config: Config, folder: RunFolder, run: Run) -> None:
         write_whole(folder.exported_weights, partial(write_tensors, whole))
     elif own != folder.exported_weights:
         write_whole(folder.exported_weights, lambda path: shutil.copyfile(own, path))
+
+
+def write_result(folder: RunFolder, result: Mapping[str, Any]) -> None:
+    """Write result.json, which marks the run as finished: raw traces to go on with are of no use any more."""
+    write_json(folder.result, result)
+    folder.trace_rows.unlink()

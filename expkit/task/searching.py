@@ -5,17 +5,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from expkit import interrupt
 from expkit.check import checked, nearest
 from expkit.command import command, shown
 from expkit.config.lr_find import check_lr_find
 from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.errors import UserError
+from expkit.interrupt import StopRequest
 from expkit.logs import logging_to
 from expkit.pulse import Pulse
 from expkit.run_folder import RunFolder, read_json
-from expkit.task.training import searched, tracking
+from expkit.task.stopping import stopping
+from expkit.task.training import searched
+from expkit.tracking.ending import tracked
 from expkit.wiring import assemble
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def lr_find(config: Config, folder: RunFolder, *, phase: str | None = None) -> f
     SIGTERM.
     """
     result = folder.path / "lr_find.json"
-    with folder.held(), logging_to(folder.log), tracking(config, folder) as tracker:
+    with folder.held(), logging_to(folder.log), tracked(config.tracking, folder) as tracker:
         if not result.exists():
             search(config, folder, phase)
     found = read_json(result, *SEARCH)
@@ -59,20 +61,16 @@ def search(
     `watch` is called after each step with its number, learning rate and smoothed loss; None: a bar on a terminal.
     """
     phase = named(plan(config), name)
-    with interrupt.listen() as stop:
-        try:
-            search_phase(config, folder, phase, stop, kept, watch)
-        except interrupt.Stopped:
-            again = f"again with  {command(f'resume={shown(folder.path)}')}"
-            where = "stopped while searching a learning rate"
-            raise interrupt.Interrupted(stop.signal, f"{where}; {again}") from None
+    again = f"stopped while searching a learning rate; again with  {command(f'resume={shown(folder.path)}')}"
+    with stopping(lambda: again) as stop:
+        search_phase(config, folder, phase, stop, kept, watch)
 
 
 def search_phase(
     config: Config,
     folder: RunFolder,
     phase: "Phase",
-    stop: interrupt.StopRequest,
+    stop: StopRequest,
     kept: "Kept | None",
     watch: Watch | None,
 ) -> None:

@@ -3,16 +3,14 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from expkit import interrupt
-from expkit.build import build
-from expkit.causes import is_refusal
 from expkit.check import checked
-from expkit.command import command, shown
+from expkit.command import shown
 from expkit.config.lr_find import check_lr_find
 from expkit.config.schema import Config
 from expkit.errors import UserError
@@ -21,12 +19,14 @@ from expkit.pulse import Pulse
 from expkit.run_folder import RunFolder, read_json
 from expkit.task.evaluating import after_training
 from expkit.task.idle import warn_of_idle
+from expkit.task.stopping import how_to_go_on, stopping
 from expkit.tracking import Tracker
-from expkit.tracking.nested import WITHDRAWN, parent_of
-from expkit.wiring import Run, assemble, schedules_of
+from expkit.tracking.ending import tracked
+from expkit.wiring import Kept, Run, assemble, schedules_of
 
 if TYPE_CHECKING:
     from expkit.feed.loading import Loader
+    from expkit.record.recorder import Recorder
     from expkit.trainer.loop import Observer, Trainer
 
 log = logging.getLogger("expkit")
@@ -43,60 +43,112 @@ def train(config: Config, folder: RunFolder, *, evaluate_test: bool = True, cali
     Interrupted after SIGINT or SIGTERM.
     """
     with folder.held(), logging_to(folder.log):
-        with tracking(config, folder) as tracker:
+        with tracked(config.tracking, folder) as tracker:
             if not folder.result.exists():
-                train_to_end(config, folder, tracker, {"evaluate_test": evaluate_test, "calibrate": calibrate})
+                record = WholeRecord(folder, tracker, {"evaluate_test": evaluate_test, "calibrate": calibrate})
+                train_run(config, folder, tracker, record)
         report(folder, tracker.hint())
         value = read_json(folder.result, "objective")["objective"]["value"]
         return math.nan if value is None else float(value)
 
 
-def train_to_end(config: Config, folder: RunFolder, tracker: Tracker, scoring: dict[str, bool]) -> None:
-    """Build, train, evaluate over augmented views where the recipe says so, and write the result.
+class Record(Protocol):
+    """What a run leaves besides its metrics, traces and result.json, and who watches it for that."""
 
-    `scoring` are the keys of `train` that say what is done with the weights in the end.
+    is_whole: bool
+    """Whether the weights are evaluated over augmented views too, where the recipe says so, and pictures are drawn."""
+
+    def begin(self, run: Run, recorder: "Recorder") -> "Sequence[Observer]":
+        """The observers of a run that is built, and restored where it goes on."""
+
+    def write(self, run: Run, recorder: "Recorder") -> Mapping[str, Any]:
+        """Write the weights that training came to, if any; gives what result.json is to say besides."""
+
+
+def train_run(
+    config: Config, folder: RunFolder, tracker: Tracker, record: Record, kept: Kept | None = None
+) -> dict[str, Any]:
+    """Build, go on from a checkpoint if there is one, train all phases and write; gives the content of result.json.
+
+    So does every run: one of its own or of a grid, with a `WholeRecord`, and one of a trial, with a `record` of the
+    sweep's and what the runs of its process `kept`.
     """
     began = time.monotonic()
-    with stopping(folder) as stop:
+    with stopping(partial(how_to_go_on, folder, "stopped")) as stop:
         with stop.heeded():
-            run = assemble(config)
-            tracker.look()
-            warn_of_idle(config, run.recipe, run.data, len(run.trainer.hypers.dropouts))
+            run = assemble(config, kept)
 
         from expkit.record.advice import advice
-        from expkit.record.checkpoint import Best, Checkpoints, load_checkpoint
-        from expkit.record.progress import ProgressBar
         from expkit.record.recorder import Recorder
-        from expkit.record.result import average_views, export_weights, what_is_known, write_result
+        from expkit.record.result import average_views, draw_plots, result_of, write_result
 
-        trainer = run.trainer
-        trainer.stop = stop
-        if folder.last_checkpoint.exists():
-            accept = bool(read_json(folder.facts).get("accept_data"))
-            steps = run.feed.epoch_steps
-            saved = load_checkpoint(folder.last_checkpoint, run.data.fingerprint, steps, accept_data=accept)
-            restore(trainer, saved, folder)
-            log.info("going on at step %d, epoch %d", trainer.state.step, trainer.state.epochs + 1)
-        known = what_is_known(run) | {"head_only": run.body is not None}
-        folder.note(fingerprint=run.data.fingerprint, accept_data=False, outcome=known)
-        earlier = trainer.state.seconds
+        run.trainer.stop = stop
+        go_on(run, folder)
+        earlier = run.trainer.state.seconds
         log.info(run.describe())
-        recorder = Recorder(folder, run.epochs * run.feed.epoch_steps, advice(config, trainer))
-        best = Best(folder, recorder, config.objective["metric"], run.data)
-        checkpoints = Checkpoints(folder, recorder, run.data.fingerprint, run.feed.epoch_steps)
-        progress = ProgressBar(recorder, run.epochs, run.feed.epoch_steps)
-        with closing(run.feed):
-            with closing(progress), closing(recorder):
-                trainer.observe([recorder, best, checkpoints, progress])
-                train_phases(run, folder)
-                if run.recipe.tta:
-                    with stop.heeded():
-                        average_views(config, folder, run, recorder)
-            with stop.heeded():
-                export_weights(config, folder, run)
-                scored = after_training(config, folder, run.data, **scoring)
-                seconds = earlier + time.monotonic() - began
-                write_result(config, folder, run, recorder, tracker.run_id(), seconds, scored)
+        recorder = Recorder(folder, run.epochs * run.feed.epoch_steps, advice(config, run.trainer))
+        observers = [recorder, *record.begin(run, recorder)]
+        with closing(run.feed), closing_all(observers):
+            run.trainer.observe(observers)
+            train_phases(run, folder)
+            if run.recipe.tta and record.is_whole:
+                with stop.heeded():
+                    average_views(config, folder, run, recorder)
+        with stop.heeded():
+            more = record.write(run, recorder)
+            seconds = earlier + time.monotonic() - began
+            if record.is_whole:
+                draw_plots(folder, run, recorder)
+            result = result_of(config, run, recorder, tracker.run_id(), seconds) | dict(more)
+            write_result(folder, result)
+    return result
+
+
+class WholeRecord:
+    """Leaves everything of a run: checkpoints to go on from, the best epoch's weights and predictions, and pictures."""
+
+    is_whole = True
+
+    def __init__(self, folder: RunFolder, tracker: Tracker, scoring: dict[str, bool]) -> None:
+        self.folder = folder
+        self.tracker = tracker
+        self.scoring = scoring
+        """The keys of `train` that say what is done with the weights in the end."""
+
+    def begin(self, run: Run, recorder: "Recorder") -> "Sequence[Observer]":
+        """Say what a person should know before a long training, and keep what a resume is to find."""
+        from expkit.record.checkpoint import Best, Checkpoints
+        from expkit.record.progress import ProgressBar
+        from expkit.record.result import what_is_known
+
+        self.tracker.look()
+        warn_of_idle(run.config, run.recipe, run.data, len(run.trainer.hypers.dropouts))
+        known = what_is_known(run) | {"head_only": run.body is not None}
+        self.folder.note(fingerprint=run.data.fingerprint, accept_data=False, outcome=known)
+        return [
+            Best(self.folder, recorder, run.config.objective["metric"], run.data),
+            Checkpoints(self.folder, recorder, run.data.fingerprint, run.feed.epoch_steps),
+            ProgressBar(recorder, run.epochs, run.feed.epoch_steps),
+        ]
+
+    def write(self, run: Run, recorder: "Recorder") -> Mapping[str, Any]:
+        """Export the weights, and score them on the test set."""
+        from expkit.record.result import export_weights
+
+        export_weights(run.config, self.folder, run)
+        return after_training(run.config, self.folder, run.data, **self.scoring)
+
+
+def go_on(run: Run, folder: RunFolder) -> None:
+    """Restore the checkpoint of a run that was stopped, if there is one. Raises UserError where it does not fit."""
+    from expkit.record.checkpoint import load_checkpoint
+
+    if folder.last_checkpoint.exists():
+        accept = bool(read_json(folder.facts).get("accept_data"))
+        saved = load_checkpoint(folder.last_checkpoint, run.data.fingerprint, run.feed.epoch_steps, accept_data=accept)
+        restore(run.trainer, saved, folder)
+        state = run.trainer.state
+        log.info("going on at step %d, epoch %d", state.step, state.epochs + 1)
 
 
 def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> None:
@@ -114,11 +166,13 @@ def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> Non
         ) from error
 
 
-def fit_phases(run: Run, folder: RunFolder, observers: "Sequence[Observer]") -> None:
-    """Train the phases that are left of a run. Raises Interrupted after the step in hand where a signal asks for it."""
-    run.trainer.observe(observers)
-    with stopping(folder) as run.trainer.stop:
-        train_phases(run, folder)
+@contextmanager
+def closing_all(observers: "Sequence[Observer]") -> Iterator[None]:
+    """Close observers as the block ends, the last one first."""
+    with ExitStack() as stack:
+        for observer in observers:
+            stack.callback(observer.close)
+        yield
 
 
 def train_phases(run: Run, folder: RunFolder) -> None:
@@ -141,31 +195,8 @@ def train_phases(run: Run, folder: RunFolder) -> None:
     except interrupt.Stopped:
         for observer in trainer.observers:
             observer.on_stop(trainer)
-        raise interrupted(trainer.stop, folder, f"stopped after step {trainer.state.step}") from None
-
-
-@contextmanager
-def stopping(folder: RunFolder) -> Iterator[interrupt.StopRequest]:
-    """Listen to signals in the block; one that stops it raises Interrupted, with the command that goes on."""
-    with interrupt.listen() as stop:
-        try:
-            yield stop
-        except interrupt.Stopped:
-            raise interrupted(stop, folder, "stopped") from None
-
-
-def interrupted(stop: interrupt.StopRequest, folder: RunFolder, where: str) -> interrupt.Interrupted:
-    """What tells that the run in `folder` stopped, and how it goes on."""
-    go_on = f"go on with  {command(f'resume={shown(folder.path)}')}"
-    if in_grid(folder):
-        go_on = f"run the same command again to go on with the grid, or {go_on}"
-    return interrupt.Interrupted(stop.signal, f"{where}; {go_on}")
-
-
-def in_grid(folder: RunFolder) -> bool:
-    """Whether a run is a job of a grid."""
-    parent = parent_of(folder.path)
-    return parent is not None and read_json(parent / "run.json").get("kind") == "grid"
+        told = how_to_go_on(folder, f"stopped after step {trainer.state.step}")
+        raise interrupt.Interrupted(trainer.stop.signal, told) from None
 
 
 def search(run: Run, phase: str, train: "Loader", folder: RunFolder, rates: Sequence[float]) -> float:
@@ -201,40 +232,8 @@ def report(folder: RunFolder, hint: str | None) -> None:
     console.print(result_table(result["metrics"], result["best_epoch"]))
     name, value = result["objective"]["name"], result["objective"]["value"]
     lines = [
-        *(tested(result["test"]) if "test" in result else []),
         f"{name} {figure(value)} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
         f"  folder   {shown(folder.path)}",
         *([f"  compare  {hint}"] if hint else []),
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
-
-
-def tested(test: dict[str, Any]) -> list[str]:
-    """A line on the test set."""
-    accuracy, (low, high) = test["metrics"]["accuracy"], test["intervals"]["accuracy"]
-    loss = test["metrics"]["loss"]
-    return [f"test_accuracy {accuracy:.4f} ({low:.4f} - {high:.4f})  test_loss {loss:.4f}  on {test['images']} images"]
-
-
-@contextmanager
-def tracking(config: Config, folder: RunFolder) -> Iterator[Tracker]:
-    """Track what the block leaves in `folder`, and close the tracked run as the block ends."""
-    tracker: Tracker = build(config.tracking, folder, group="tracking")
-    is_new = not folder.tracking.exists() and parent_of(folder.path) is None
-    # Before torch is imported: MLflow's own imports take seconds, and the sender does them meanwhile.
-    tracker.start()
-    status, tags = "KILLED", {}
-    try:
-        yield tracker
-        status = "FINISHED"
-    except interrupt.Interrupted as stop:
-        log.info("%s", stop)
-        raise
-    except Exception as error:
-        # The command line shows it; here it is kept for whoever reads the folder later.
-        refused = is_new and is_refusal(error) and not folder.has_begun
-        status, tags = WITHDRAWN if refused else "FAILED", {"reason": str(error)}
-        log.info("failed: %s", error, exc_info=not isinstance(error, UserError))
-        raise
-    finally:
-        tracker.finish(status, tags=tags)

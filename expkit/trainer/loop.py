@@ -58,6 +58,9 @@ class Observer:
     def on_stop(self, trainer: "Trainer") -> None:
         """When training ends early because a stop was asked for: between two steps, or in the validation after them."""
 
+    def close(self) -> None:
+        """When training is over, however it ended; a start that failed may have come before."""
+
 
 class Trainer:
     """Trains a model phase by phase; observers watch, `stop` ends it after the step in hand."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from expkit.run_folder import RunFolder
-from expkit.task.training import fit_phases
+from expkit.task.training import train_phases
 from expkit.wiring import assemble
 from tests.conftest import ROOT, SMALL_MODEL
 
@@ -20,5 +20,5 @@ def test_digits_are_learnt(config_of, name, tmp_path):
     run = assemble(config)
     _, valid = run.feed.batches(run.recipe.phases[0])
     assert run.trainer.evaluate(valid).metrics["valid_accuracy"] < 0.3
-    fit_phases(run, RunFolder(tmp_path, "test"), [])
+    train_phases(run, RunFolder(tmp_path, "test"))
     assert run.trainer.evaluate(valid).metrics["valid_accuracy"] > 0.8

@@ -11,7 +11,7 @@ from expkit.model.head_only import HeadOnly
 from expkit.optim import adam
 from expkit.run_folder import RunFolder
 from expkit.sched import one_cycle
-from expkit.task.training import fit_phases
+from expkit.task.training import train_phases
 from expkit.trainer import default
 from expkit.trainer.loop import Observer, Stopped, Trainer
 from expkit.trainer.precision import is_native, pick_device, wrong_in_bf16
@@ -182,7 +182,7 @@ def test_images_train_to_the_same_bits_on_any_number_of_workers(config_of, colou
             f"num_workers={workers}",
         )
         run = assemble(config)
-        fit_phases(run, RunFolder(tmp_path, "test"), [])
+        train_phases(run, RunFolder(tmp_path, "test"))
         run.feed.close()
         results.append(weights(run.trainer))
         assert run.trainer.state.step == 10

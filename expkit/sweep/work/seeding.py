@@ -15,8 +15,8 @@ from expkit.secrets import typed_overrides
 from expkit.sweep.space.spaces import Around, Choice, Search, Space, Value
 from expkit.sweep.work.stop import Stop
 from expkit.task.searching import search as search_lr
-from expkit.task.training import tracking
 from expkit.tracking import path_to_parent
+from expkit.tracking.ending import tracked
 
 if TYPE_CHECKING:
     from expkit.wiring import Kept
@@ -43,7 +43,7 @@ def find_lr(sweep: Path, config: Config, composed: DictConfig, kept: "Kept", sto
 
     result = path / "lr_find.json"
     if not result.exists():
-        with folder.held(), logging_to(folder.log), tracking(config, folder):
+        with folder.held(), logging_to(folder.log), tracked(config.tracking, folder):
             search_lr(config, folder, None, kept, watch)
     return read_json(result, "lr")
 

@@ -1,38 +1,26 @@
 """One run of a trial: trained like any other run, but with what the process keeps, and reporting each epoch."""
 
-import logging
-import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import optuna
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from expkit.build import build
 from expkit.config.schema import Config
-from expkit.errors import UserError
-from expkit.interrupt import Interrupted
 from expkit.logs import logging_to
 from expkit.model.weights import save_weights
-from expkit.record.advice import advice
 from expkit.record.checkpoint import best_epoch, prediction_table
 from expkit.record.recorder import Recorder
-from expkit.record.result import export_weights, result_of
-from expkit.run_folder import RunFolder, write_json, write_whole
-from expkit.task.training import fit_phases
-from expkit.tracking import Tracker
+from expkit.record.result import export_weights, objective_of
+from expkit.run_folder import RunFolder, write_whole
+from expkit.task.training import train_run
+from expkit.tracking.ending import tracked
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
-from expkit.wiring import Run, assemble
-
-if TYPE_CHECKING:
-    from expkit.wiring import Kept
-
-log = logging.getLogger("expkit")
+from expkit.wiring import Kept, Run
 
 
 @dataclass(frozen=True)
@@ -49,50 +37,41 @@ class Place:
     """Whether the trial is better than all others so far, given the objective of its last run."""
 
 
-def train_run(config: Config, folder: RunFolder, kept: "Kept", place: Place) -> float:
-    """Train one run of a trial, with its log, metrics, traces and result.json in `folder`; gives the objective.
+def train_trial(config: Config, folder: RunFolder, kept: Kept, place: Place) -> float:
+    """Train one run of a trial in `folder`, with its log, as any run is trained; gives the objective.
 
-    It draws nothing, and leaves weights and predictions only where it is the best so far: both take their time.
     Raises TrialPruned where the pruner gives it up, Interrupted where the sweep is to stop, and whatever goes wrong.
     """
-    with folder.held(), logging_to(folder.log):
-        tracker: Tracker = build(config.tracking, folder, group="tracking")
-        tracker.start()
-        status, tags = "KILLED", {}
-        try:
-            value = train_to_end(config, folder, kept, place, tracker)
-            status, tags = "FINISHED", {"trial_state": "COMPLETE"}
-        except (optuna.TrialPruned, Interrupted) as end:
-            log.info("%s", end)
-            if isinstance(end, optuna.TrialPruned):
-                status, tags = "FINISHED", {"trial_state": "PRUNED", "pruned": str(end)}
-            raise
-        except Exception as error:
-            log.info("failed: %s", error, exc_info=not isinstance(error, UserError))
-            status, tags = "FAILED", {"trial_state": "FAIL", "failed": str(error)}
-            raise
-        finally:
-            tracker.finish(status, tags=tags)
-        return value
+    with (
+        folder.held(),
+        logging_to(folder.log),
+        tracked(config.tracking, folder, pruned=optuna.TrialPruned) as tracker,
+    ):
+        result = train_run(config, folder, tracker, TrialRecord(folder, place), kept)
+    return float(result["objective"]["value"])
 
 
-def train_to_end(config: Config, folder: RunFolder, kept: "Kept", place: Place, tracker: Tracker) -> float:
-    """Build, train and write the result."""
-    began = time.monotonic()
-    run = assemble(config, kept)
-    log.info(run.describe())
-    recorder = Recorder(folder, run.epochs * run.feed.epoch_steps, advice(config, run.trainer))
-    best = BestEpoch(recorder, config.objective["metric"])
-    reporting = Reporting(place, recorder, config.objective["metric"], run.epochs)
-    with closing(run.feed), closing(recorder):
-        fit_phases(run, folder, [recorder, best, reporting])
-    result = result_of(config, run, recorder, tracker.run_id(), time.monotonic() - began)
-    value = float(result["objective"]["value"])
-    if place.repeat == place.repeats - 1 and place.leads(value):
-        best.write(config, folder, run)
-    write_json(folder.result, result)
-    folder.trace_rows.unlink()
-    return value
+class TrialRecord:
+    """Leaves weights and predictions only where the trial is the best so far, and no pictures: both take their time."""
+
+    is_whole = False
+
+    def __init__(self, folder: RunFolder, place: Place) -> None:
+        self.folder = folder
+        self.place = place
+
+    def begin(self, run: Run, recorder: Recorder) -> Sequence[Observer]:
+        """Keep the best epoch in memory, and report to the study."""
+        metric = run.config.objective["metric"]
+        self.best = BestEpoch(recorder, metric)
+        return [self.best, Reporting(self.place, recorder, metric, run.epochs)]
+
+    def write(self, run: Run, recorder: Recorder) -> Mapping[str, Any]:
+        """Write the best epoch where the trial leads, as its last run tells."""
+        place = self.place
+        if place.repeat == place.repeats - 1 and place.leads(objective_of(run.config, recorder)):
+            self.best.write(run.config, self.folder, run)
+        return {}
 
 
 class BestEpoch(Observer):

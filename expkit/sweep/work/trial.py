@@ -125,7 +125,7 @@ def run_as_job(sweep: Sweep, config: DictConfig, job: Any) -> Outcome:
 
 def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Kept", stop: Callable[[], int]) -> float:
     """Train the runs of a trial, within the Hydra job that it is."""
-    from expkit.sweep.work.training import Place, train_run
+    from expkit.sweep.work.training import Place, train_trial
 
     config, folder = config_of(composed), Path(HydraConfig.get().runtime.output_dir)
     hide_in_files(folder / ".hydra")
@@ -146,7 +146,7 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
             model=False,
         )
         place = Place(trial, repeat, repeats, stop, partial(leads, trial.study, trial.number, values))
-        values.append(train_run(seeded, run, kept, place))
+        values.append(train_trial(seeded, run, kept, place))
         if run.exported_weights.exists():
             trial.set_user_attr(WEIGHTS, os.path.relpath(path, sweep.folder))
     return fmean(values)
