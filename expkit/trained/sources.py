@@ -4,7 +4,7 @@ import glob
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -84,20 +84,31 @@ def source_of(given: str | Sequence[str], column: str | None = None, root: str |
 
     Raises UserError where there is nothing there, or no image in it.
     """
+    if given == STANDARD_INPUT:
+        refuse({"column": column}, "a table")
+        return standard_input(root)
+    if isinstance(given, str) and os.path.isfile(given) and given.lower().endswith(TABLES + TEXTS):
+        return from_list(listed(given, column), given, root)
+    refuse({"column": column, "root": root}, "a list")
     if not isinstance(given, str):
         return several(given)
-    if given == STANDARD_INPUT:
-        return standard_input(root)
     if os.path.isdir(given):
         return folder(given)
     if os.path.exists(given):
-        return file(given, column, root)
+        return file(given)
     if glob.has_magic(given):
         return globbed(given)
     raise UserError(
         f"task.source: {given or repr(given)} does not exist; give a folder, a file, a list (.csv, .txt), a zip, or - "
         "for paths from standard input"
     )
+
+
+def refuse(keys: Mapping[str, str | None], kind: str) -> None:
+    """Raise UserError for a key that only a source of another kind has a use for."""
+    for key, value in keys.items():
+        if value is not None:
+            raise UserError(f"task.{key}={value} is for {kind}, which task.source is not: leave it out")
 
 
 def folder(path: str) -> Files:
@@ -113,13 +124,11 @@ def folder(path: str) -> Files:
     return Files(names.__iter__, os.fsencode(path), len(names), notes)
 
 
-def file(path: str, column: str | None, root: str | None) -> Source:
-    """What a file holds, by its suffix: itself, a list of paths, or a zip with images."""
+def file(path: str) -> Source:
+    """What a file holds that is no list, by its suffix: itself, or a zip with images."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".zip":
         return Zip.at(path)
-    if suffix in TABLES + TEXTS:
-        return from_list(listed(path, column), path, root)
     if is_image(os.fsencode(path)):
         return several([path])
     kind = refused_kind(suffix)

@@ -265,6 +265,17 @@ def test_a_run_of_an_older_version_that_said_less_of_itself(run, photos, tmp_pat
     assert (tmp_path / "older.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
 
 
+def test_a_run_that_is_not_finished_gives_its_best_epoch_and_says_so(run, photos, tmp_path, capsys):
+    stopped = tmp_path / "stopped"
+    shutil.copytree(run.path, stopped)
+    (stopped / "result.json").unlink()
+    (stopped / "checkpoints" / "model.safetensors").unlink()
+    predicted(RunFolder.at(stopped), source=photos, out=tmp_path / "stopped.csv")
+    assert "is not finished: what is used are the weights of its best epoch so far" in capsys.readouterr().err
+    predicted(run, source=photos, out=tmp_path / "p.csv")
+    assert (tmp_path / "stopped.csv").read_bytes() == (tmp_path / "p.csv").read_bytes()
+
+
 def test_without_a_run_the_message_says_what_to_write(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "expkit", "+experiment=digits", "task=predict", "task.source=x"],

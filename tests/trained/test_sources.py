@@ -168,6 +168,21 @@ def test_a_zip_without_an_image(place):
         source_of("a.zip")
 
 
+@pytest.mark.parametrize(
+    ("given", "keys", "expected"),
+    [
+        ("photos", {"root": "photos"}, "task.root=photos is for a list"),
+        ("one.png", {"column": "file"}, "task.column=file is for a list"),
+        ("-", {"column": "file"}, "task.column=file is for a table"),
+        ("list.txt", {"column": "file"}, "task.column=file is for tables"),
+    ],
+)
+def test_a_key_that_the_source_has_no_use_for_is_refused(place, given, keys, expected):
+    write("list.txt", b"one.png")
+    with pytest.raises(UserError, match=expected):
+        source_of(given, **keys)
+
+
 def test_a_column_that_is_not_there(place):
     (place / "a.csv").write_text("image,id\none.png,1\n")
     with pytest.raises(UserError, match=r"has no column 'imag'; did you mean 'image'"):
