@@ -2,10 +2,11 @@
 
 from expkit.task.cache_care import cache
 from expkit.task.evaluating import evaluate
+from expkit.task.exporting import export
 from expkit.task.model_summary import summary
 from expkit.task.predicting import predict
 from expkit.task.schedule_plot import plot_schedule
 from expkit.task.searching import lr_find
 from expkit.task.training import train
 
-__all__ = ["cache", "evaluate", "lr_find", "plot_schedule", "predict", "summary", "train"]
+__all__ = ["cache", "evaluate", "export", "lr_find", "plot_schedule", "predict", "summary", "train"]
