@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from expkit.run_folder import RunFolder, read_json
 from expkit.trained.classifier import Trained
@@ -32,7 +32,8 @@ def card(folder: RunFolder, trained: Trained, recipe: Mapping[str, Any], kind: s
     result = read_json(folder.result)
     fingerprint = result.get("fingerprint") or read_json(folder.facts).get("fingerprint", "unknown")
     shown = ", ".join(trained.classes[:NAMED]) + (", ..." if len(trained.classes) > NAMED else "")
-    rest = OmegaConf.create({key: config._get_node(key) for key in config if key not in LEFT_OUT})
+    assert isinstance(config, DictConfig)
+    rest = OmegaConf.masked_copy(config, [str(key) for key in config if key not in LEFT_OUT])
     name = config.model.get("name") or str(config.model["_target_"]).rpartition(".")[2]
     precision = (
         "Validated in bfloat16, exported in float32: probabilities differ a little from the scores above.\n"
@@ -79,13 +80,22 @@ def scores(result: Mapping[str, Any]) -> str:
     """The metrics of a run as a table."""
     if not result:
         return "The run is not finished; these are the weights of its best epoch so far.\n"
-    metrics = result["metrics"]
-    names = sorted({name for values in metrics.values() for name in values if name.startswith(("valid", "test"))})
-    lines = [f"| validation | {' | '.join(metrics)} |", f"|---|{'---:|' * len(metrics)}"]
+    metrics = dict(result["metrics"])
+    if "test" in result:
+        metrics["test"] = {f"valid_{name}": value for name, value in result["test"]["metrics"].items()}
+    names = sorted({name for values in metrics.values() for name in values if name.startswith("valid_")})
+    lines = [f"| | {' | '.join(metrics)} |", f"|---|{'---:|' * len(metrics)}"]
     for name in names:
         cells = [figure(values[name]) if name in values else "" for values in metrics.values()]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"Of {result['epochs']} epochs the best was {result['best_epoch']}.", ""])
+        lines.append(f"| {name.removeprefix('valid_')} | {' | '.join(cells)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Last, best and tta are of the validation images; of {result['epochs']} epochs the best was {result['best_epoch']}.",
+            "",
+        ]
+    )
 
 
 def licence(node: Any, model: Any) -> str:

@@ -65,7 +65,7 @@ def compare(trained: Trained, run: Runner, sample: Sample) -> Comparison:
     whole = Computed(trained.model, trained.temperature)
     images = sample.images
     # The first by itself: what holds for any number of images holds for one.
-    pieces = [images[:1], *images[1:].split(BATCH)] if len(images) > 1 else [images]
+    pieces = [images[:1], *torch.split(images[1:], BATCH)] if len(images) > 1 else [images]
     wanted = torch.cat([whole(piece.to(trained.device))[0].cpu() for piece in pieces])
     own = torch.cat([trained.probabilities(piece) for piece in pieces])
     outcomes = [run(piece) for piece in pieces]

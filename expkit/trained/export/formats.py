@@ -102,7 +102,7 @@ def runner(kind: Format, place: Path) -> Runner:
         return from_source(place)
     if kind == "torch_export":
         run = torch.export.load(place / PROGRAM).module()
-        return lambda images: tuple(run(images))  # type: ignore[return-value]  # two of them
+        return lambda images: tuple(run(images))
     session = importlib.import_module("onnxruntime").InferenceSession(place / ONNX, providers=["CPUExecutionProvider"])
 
     def run_onnx(images: Tensor) -> tuple[Tensor, Tensor]:

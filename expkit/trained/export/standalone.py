@@ -87,7 +87,7 @@ def source_of(description: Mapping[str, Any], model: nn.Module) -> str:
     parts = [body]
     if isinstance(model.pool, head.Pool):
         parts.append(inspect.getsource(head.Pool))
-    layers = [layer for layer in model.head if isinstance(layer, nn.Linear)]
+    layers = [layer for layer in model.head.modules() if isinstance(layer, nn.Linear)]
     make_head = head.concat_head if len(layers) > 1 else head.linear_head
     parts.append(inspect.getsource(make_head))
     sizes = [layers[0].in_features, *(layer.out_features for layer in layers)]
