@@ -52,6 +52,8 @@ def export(
 
     from expkit.trained.export.folder import export_run
 
+    if not folder.has_begun and not folder.result.exists():
+        raise UserError("task=export needs a run that was trained: name it with run=RUN, in place of an experiment")
     with warning_on_screen():
         place = Path(out).expanduser().absolute()
         comparison = export_run(folder, place, format, lambda trained: sample(config, trained))

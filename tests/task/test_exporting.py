@@ -185,7 +185,7 @@ def test_a_run_whose_data_is_gone_is_checked_on_noise_and_says_so(run_of, tmp_pa
 def test_an_unfinished_run_gives_its_best_weights_and_says_so(run_of, tmp_path, capsys):
     folder, config = run_of(*SMALL)
     folder.exported_weights.rename(folder.best_weights)
-    folder.note(outcome=read_json(folder.result))
+    folder.note(outcome=read_json(folder.result), fingerprint="0123456789abcdef")
     folder.result.unlink()
     export(config, folder, out=str(tmp_path / "out"))
     assert "is not finished" in capsys.readouterr().err
@@ -226,3 +226,41 @@ def test_training_goes_on_from_an_export_unless_it_was_changed(run_of, tmp_path)
     for weights in (out, out / "model.safetensors"):
         with pytest.raises(UserError, match="is not the file that was exported"):
             build({**config.model, "weights": str(weights)}, 2, group="model")
+
+
+def test_an_experiment_that_was_not_trained_is_refused(run_of, tmp_path):
+    folder, config = run_of(*SMALL)
+    folder.result.unlink()
+    with pytest.raises(UserError, match="needs a run that was trained: name it with run=RUN"):
+        export(config, folder, out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_ones_own_goes_into_graphs_but_not_into_safetensors(run_of, tmp_path, monkeypatch):
+    (tmp_path / "mine_to_export.py").write_text(
+        "from torch import nn\nfrom expkit.model.classifier import LayerGroup\n\n\n"
+        "class Mine(nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.net = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, classes))\n"
+        "        self.layer_groups = [LayerGroup('all', (self.net,))]\n\n"
+        "    def forward(self, images):\n"
+        "        return self.net(images.float() / 255)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    folder, config = run_of(*SMALL)
+    from mine_to_export import Mine
+
+    node = {"_target_": "mine_to_export.Mine"}
+    text = folder.config.read_text(encoding="utf-8")
+    from omegaconf import OmegaConf
+
+    values = OmegaConf.create(text)
+    values.model = node
+    OmegaConf.save(values, folder.config)
+    save_weights(Mine(2), folder.exported_weights)
+    with pytest.raises(UserError, match=r"task\.format=onnx or torch_export"):
+        export(config, folder, out=str(tmp_path / "weights"))
+    export(config, folder, out=str(tmp_path / "program"), format="torch_export")
+    assert not (tmp_path / "weights").exists()
+    assert read_json(tmp_path / "program" / "preprocessing.json")["mean"] is None

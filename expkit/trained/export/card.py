@@ -92,7 +92,7 @@ def scores(result: Mapping[str, Any]) -> str:
         [
             *lines,
             "",
-            f"Last, best and tta are of the validation images; of {result['epochs']} epochs the best was {result['best_epoch']}.",
+            f"All but test are of the validation images; best: of epoch {result['best_epoch']} of {result['epochs']}.",
             "",
         ]
     )
