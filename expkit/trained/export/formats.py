@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from expkit.errors import UserError
+from expkit.model.classifier import Classifier
 from expkit.model.weights import save_weights
 from expkit.trained.classifier import Trained
 from expkit.trained.export.standalone import FILE, WEIGHTS, source_of
@@ -35,7 +36,9 @@ class Computed(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and probabilities, float32, N x classes, of images uint8 N x 3 x H x W."""
-        logits = self.model(images).float()
+        # As the model itself would, but not left to what each format makes of a sum of bytes and numbers.
+        given = images.float() if isinstance(self.model, Classifier) else images
+        logits = self.model(given).float()
         return logits, (logits / self.temperature).softmax(dim=1)
 
 
@@ -103,7 +106,9 @@ def runner(kind: Format, place: Path) -> Runner:
     if kind == "torch_export":
         run = torch.export.load(place / PROGRAM).module()
         return lambda images: tuple(run(images))
-    session = importlib.import_module("onnxruntime").InferenceSession(place / ONNX, providers=["CPUExecutionProvider"])
+    session = importlib.import_module("onnxruntime").InferenceSession(
+        str(place / ONNX), providers=["CPUExecutionProvider"]
+    )
 
     def run_onnx(images: Tensor) -> tuple[Tensor, Tensor]:
         logits, probabilities = session.run(None, {"images": images.contiguous().numpy()})

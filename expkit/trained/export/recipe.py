@@ -30,7 +30,7 @@ def recipe_of(trained: Trained) -> dict[str, Any]:
         "size": trained.image_size,
         "resize": resize,
         "alpha": reading.alpha,
-        "white": reading.white if reading.arrays is None else reading.arrays,
+        "white": reading.white,
         "input": "uint8, N x 3 x height x width, RGB, 0 to 255; the model itself takes off mean and divides by std",
         "mean": mean,
         "std": std,
@@ -48,9 +48,12 @@ def steps(resize: str | None, target: str, trained: Trained) -> list[str]:
         "Turn it upright by its EXIF orientation.",
         f"Make it RGB of 8 bits; what is transparent is {BEHIND[reading.alpha]}.",
     ]
-    if reading.white is not None or reading.arrays is not None:
+    if reading.white is not None:
+        told.append(f"White is the value {reading.white:g}: values from 0 to it become 0 to 255, rounded.")
+    if reading.arrays is not None:
         told.append(
-            f"White is the value {reading.white or reading.arrays:g}: values from 0 to it become 0 to 255, rounded."
+            f"The run was trained on arrays, in which white is {reading.arrays:g}: of such, values from 0 to it become "
+            "0 to 255, rounded."
         )
     if resize is None:
         told.append(f"The run's own function {target} makes the model's input of it; its code is not in this folder.")
