@@ -23,7 +23,7 @@ def recipe_of(trained: Trained) -> dict[str, Any]:
     resize = node.get("resize", "crop") if target.startswith("expkit.augment.") else None
     model, reading = trained.model, trained.reading
     mean, std = (
-        [round(value, 8) for value in getattr(model, name).flatten().tolist()] if hasattr(model, name) else None
+        [float(f"{value:.7g}") for value in getattr(model, name).flatten().tolist()] if hasattr(model, name) else None
         for name in ("mean", "std")
     )
     return {
