@@ -275,6 +275,32 @@ def test_a_finished_run_is_left_as_it_is(tmp_path, uri, client, experiment):
     assert runs_of(client, experiment)["run"].info.status == "FINISHED"
 
 
+def test_what_comes_to_a_finished_run_later_is_sent_alone(tmp_path, uri, client, experiment):
+    folder = new_run(tmp_path / "run", experiment)
+    write_metrics(folder, range(3))
+    write_json(folder.result, {})
+    mlflow(folder, uri=uri).start()
+    mlflow(folder, uri=uri).finish("FINISHED")
+    close_senders()
+    run_id = read_json(folder.tracking)["run_id"]
+    info = client.get_run(run_id).info
+    ended, stored = info.end_time, Path(info.artifact_uri.removeprefix("file://"), "result.json")
+    stored.write_text("as it was sent")
+
+    mlflow(folder, uri=uri).update()
+    close_senders()
+    write_metrics(folder, [3], "test/accuracy")
+    (folder.path / "evaluations" / "own").mkdir(parents=True)
+    write_json(folder.path / "evaluations" / "own" / "evaluation.json", {})
+    mlflow(folder, uri=uri).update()
+    close_senders()
+    assert steps_of(client, folder, "test/accuracy") == [3]
+    assert "evaluations/own" in {one.path for one in client.list_artifacts(run_id, "evaluations")}
+    info = client.get_run(run_id).info
+    assert (info.status, info.end_time) == ("FINISHED", ended)
+    assert stored.read_text() == "as it was sent"
+
+
 def test_files_are_sent_where_they_lie_and_checkpoints_of_finished_runs_alone(tmp_path, uri, client, experiment):
     folder = new_run(tmp_path / "run", experiment)
     for name in ("plots/losses.png", "checkpoints/last.pt", ".hydra/config.yaml", ".lock", "traces.bin"):
