@@ -232,8 +232,18 @@ def report(folder: RunFolder, hint: str | None) -> None:
     console.print(result_table(result["metrics"], result["best_epoch"]))
     name, value = result["objective"]["name"], result["objective"]["value"]
     lines = [
+        *([tested(result["test"])] if "test" in result else []),
         f"{name} {figure(value)} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
         f"  folder   {shown(folder.path)}",
         *([f"  compare  {hint}"] if hint else []),
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def tested(test: Mapping[str, Any]) -> str:
+    """A line on the test set."""
+    from expkit.words import figure
+
+    low, high = test["intervals"]["accuracy"]
+    accuracy, loss = (figure(test["metrics"][name]) for name in ("accuracy", "loss"))
+    return f"test_accuracy {accuracy} ({figure(low)} - {figure(high)})  test_loss {loss}  on {test['images']} images"
