@@ -19,6 +19,7 @@ from typing_extensions import is_typeddict
 
 from expkit.errors import UserError
 from expkit.registry import entered
+from expkit.shared_keys import whole_doc, whole_signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,16 +46,26 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
     """Check the keyword-only arguments of `function` at each call, so that a notebook gets the errors of a config.
 
+    Keys of a TypedDict that it unpacks (`expkit.shared_keys`) become keywords of its signature, with their defaults.
     Raises UserError at a call with a value that the annotation does not allow.
     """
+    signature = whole_signature(function)
+    shared = {
+        name: parameter.default
+        for name, parameter in signature.parameters.items()
+        if name not in inspect.signature(function).parameters
+    }
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        for key, annotation in keywords(function).items():
+        signature.bind(*args, **kwargs)
+        for key, annotation in keywords(wrapper).items():
             if key in kwargs:
                 check_value(key, kwargs[key], annotation)
-        return function(*args, **kwargs)
+        return function(*args, **{**shared, **kwargs})
 
+    vars(wrapper)["__signature__"] = signature
+    wrapper.__doc__ = whole_doc(function)
     return wrapper
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from expkit.data.images.file_facts import hash_of
 from expkit.features.source import source_of
+from expkit.model.options import pool_of
 from expkit.model.weights_file import weights_file
 from expkit.trust import resolve
 
@@ -86,7 +87,7 @@ def body_keys(model: Mapping[str, Any]) -> dict[str, Any]:
         kept = {key: plain(value) for key, value in model.items() if key != "weights"}
         return kept | {"code": source_of(resolve(str(model["_target_"]), "model._target_")), "files": hashes_in(kept)}
     kept = {key: plain(value) for key, value in model.items() if key not in (*HEAD_KEYS, "weights")}
-    return kept | {"pool": model.get("pool") or ("avg" if model.get("head") == "linear" else "concat")}
+    return kept | {"pool": pool_of(model.get("pool"), model.get("head", "concat"))}
 
 
 def hashes_in(node: Any) -> list[str]:

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from expkit.errors import first_ten
-from expkit.model.head import pool_and_head
-from expkit.model.options import Options
 
 
 @dataclass(frozen=True)
@@ -98,17 +96,3 @@ def check_groups(model: Classifier) -> None:
     ]
     if problems:
         raise ValueError(f"{len(problems)} parameters are not in exactly one layer group:\n{first_ten(problems)}")
-
-
-def with_new_head(
-    body: nn.Module,
-    channels: int,
-    classes: int,
-    *,
-    body_groups: Sequence[LayerGroup],
-    options: Options,
-    made_for: int | None = None,
-) -> Classifier:
-    """A classifier of `classes` classes on a body whose feature map has `channels` channels."""
-    pool, head = pool_and_head(channels, classes, options)
-    return Classifier(body, pool, head, body_groups=body_groups, mean=options.mean, std=options.std, made_for=made_for)

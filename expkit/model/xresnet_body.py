@@ -8,29 +8,17 @@ The last batch norm of each block starts from scale 0, so that a new network sta
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
-from expkit.model.classifier import Classifier, with_new_head
-from expkit.model.groups import groups_of, resnet_groups
-from expkit.model.options import Options
-from expkit.model.weights import load_weights
+from expkit.model.building import Body
+from expkit.model.groups import resnet_groups
 
 WIDTHS = (64, 128, 256, 512)
 
 
-def xresnet(blocks: Sequence[int], expansion: int, classes: int, options: Options) -> Classifier:
-    """A classifier on `xresnet_body`; see `expkit.model.resnet18` for the options."""
-    body = xresnet_body(blocks, expansion)
-    channels = WIDTHS[-1] * expansion
-    body_groups = groups_of(body, options.groups, lambda: resnet_groups(body))
-    model = with_new_head(body, channels, classes, body_groups=body_groups, options=options)
-    if options.weights is not None:
-        load_weights(model, options.weights, part=options.weights_part)
-    return model
-
-
-def xresnet_body(blocks: Sequence[int], expansion: int) -> nn.Sequential:
+def xresnet_body(name: str, blocks: Sequence[int], expansion: int) -> Body:
     """Images N x 3 x H x W -> N x (512 * expansion) x H/32 x W/32, with `blocks` blocks in each of four layers.
 
     Convolutions start from He's normal distribution, batch norms from scale 1 (0 for the last of a block) and shift 0.
@@ -46,11 +34,11 @@ def xresnet_body(blocks: Sequence[int], expansion: int) -> nn.Sequential:
         layers[f"layer{index + 1}"] = nn.Sequential(
             first, *(Block(channels, width, expansion, stride=1) for _ in range(count - 1))
         )
-    body = nn.Sequential(layers)
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-    return body
+    module = nn.Sequential(layers)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+    return Body(name=name, module=module, shape=(channels, 7, 7), groups=partial(resnet_groups, module))
 
 
 class Block(nn.Module):

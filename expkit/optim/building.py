@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from expkit.errors import UserError
 from expkit.optim.groups import Layered
 from expkit.optim.optimizer import Group, Optimizer, Place
 from expkit.optim.rules import Rule
+from expkit.optim.values import TrainBN
 
 Settings = Mapping[str, Any]
 
@@ -62,15 +64,16 @@ def stock(
     model: Layered,
     kind: Callable[..., torch.optim.Optimizer],
     places: Mapping[str, Place],
-    values: Settings,
+    options: Settings = MappingProxyType({}),
     *,
     decouple_wd: bool,
     wd_bn_bias: bool,
-    train_bn: Any,
-    options: Settings,
+    train_bn: TrainBN,
+    **values: Any,
 ) -> Optimizer:
     """An optimizer of torch in its fastest form; `places` are those of all hyperparameters but weight decay.
 
+    `options` go to torch as they are, `values` are the hyperparameters for each layer group.
     Raises UserError where the optimizer cannot decay weights as asked.
     """
     wd, decay_options = weight_decay(kind, decouple_wd)
@@ -129,9 +132,9 @@ def weight_decay(kind: Callable[..., torch.optim.Optimizer], decouple: bool) -> 
 
 
 def own(
-    model: Layered, rule: type[Rule], values: Settings, *, decouple_wd: bool, wd_bn_bias: bool, train_bn: Any
+    model: Layered, rule: type[Rule], *, decouple_wd: bool, wd_bn_bias: bool, train_bn: TrainBN, **values: Any
 ) -> Optimizer:
-    """An optimizer with one of our own update rules, which keep each hyperparameter under its own name."""
+    """An optimizer with one of our own update rules, which keep each hyperparameter, of `values`, under its name."""
 
     def build(groups: list[Group]) -> torch.optim.Optimizer:
         return rule(groups, decouple_wd=decouple_wd)

@@ -2,43 +2,33 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from expkit.check import NotNegative, Portion, checked
 from expkit.errors import UserError
-from expkit.optim.values import Amounts, Moments, Rates, TrainBN
+from expkit.optim.values import LR, WD, AdamKeys, Amounts, Eps, Model, Moments, Spared, SqrMom
 
 if TYPE_CHECKING:
-    from expkit.optim.groups import Layered
     from expkit.optim.optimizer import Optimizer
 
 
 @checked
 def sgd(
-    model: "Layered",
+    model: Model,
     *,
-    lr: Rates = 1e-2,
+    lr: LR = 1e-2,
     mom: Moments = 0.9,
     dampening: bool | Portion = False,
     nesterov: bool = False,
-    wd: Amounts = 0.01,
-    decouple_wd: bool = True,
-    wd_bn_bias: bool = False,
-    train_bn: TrainBN = True,
+    wd: WD = 0.01,
+    **spared: Unpack[Spared],
 ) -> "Optimizer":
     """Stochastic gradient descent with momentum: m = mom m + g; p -= lr m.
 
     Args:
-        model: any `nn.Module` with `layer_groups`.
-        lr: learning rate: a number, a list with one per layer group, {stop: b} (b / 10 before the head) or
-            {start: a, stop: b} (even multiples).
         mom: momentum.
         dampening: true: m = mom m + (1 - mom) g, also while mom changes; a number d: m = mom m + (1 - d) g.
         nesterov: step by g + mom m instead of m, with momentum and no dampening.
-        wd: weight decay.
-        decouple_wd: shrink weights by lr wd before the step; false: add wd times the weight to its gradient (L2).
-        wd_bn_bias: let biases and norm parameters decay too.
-        train_bn: norms of frozen groups: true: they train; false: only their statistics move; eval: nothing moves.
     """
     from torch.optim import SGD
 
@@ -48,165 +38,82 @@ def sgd(
         raise UserError("optim.nesterov is defined without dampening; set one of the two to false")
     places = {"lr": at("lr"), "mom": damped_momentum() if dampening is True else at("momentum")}
     options = {"nesterov": nesterov, "dampening": float(dampening)}
-    values = {"lr": lr, "mom": mom, "wd": wd}
-    return stock(
-        model, SGD, places, values, decouple_wd=decouple_wd, wd_bn_bias=wd_bn_bias, train_bn=train_bn, options=options
-    )
+    return stock(model, SGD, places, options, lr=lr, mom=mom, wd=wd, **spared)
 
 
 @checked
-def adam(
-    model: "Layered",
-    *,
-    lr: Rates = 1e-3,
-    mom: Moments = 0.9,
-    sqr_mom: Moments = 0.99,
-    eps: Amounts = 1e-5,
-    wd: Amounts = 0.01,
-    decouple_wd: bool = True,
-    wd_bn_bias: bool = False,
-    train_bn: TrainBN = True,
-) -> "Optimizer":
-    """Adam (Kingma and Ba, 2015), by default with decoupled weight decay (AdamW; Loshchilov and Hutter, 2019).
-
-    Args:
-        model: any `nn.Module` with `layer_groups`.
-        lr: learning rate: a number, a list with one per layer group, {stop: b} (b / 10 before the head) or
-            {start: a, stop: b} (even multiples).
-        mom: how much of the running average of gradients each step keeps.
-        sqr_mom: how much of the running average of squared gradients each step keeps.
-        eps: added to the root of the average of squared gradients.
-        wd: weight decay.
-        decouple_wd: shrink weights by lr wd before the step; false: add wd times the weight to its gradient (L2).
-        wd_bn_bias: let biases and norm parameters decay too.
-        train_bn: norms of frozen groups: true: they train; false: only their statistics move; eval: nothing moves.
-    """
+def adam(model: Model, *, lr: LR = 1e-3, **keys: Unpack[AdamKeys]) -> "Optimizer":
+    """Adam (Kingma and Ba, 2015), by default with decoupled weight decay (AdamW; Loshchilov and Hutter, 2019)."""
     from torch.optim import Adam
 
     from expkit.optim.building import adam_places, stock
 
-    values = {"lr": lr, "mom": mom, "sqr_mom": sqr_mom, "eps": eps, "wd": wd}
-    return stock(
-        model,
-        Adam,
-        adam_places(),
-        values,
-        decouple_wd=decouple_wd,
-        wd_bn_bias=wd_bn_bias,
-        train_bn=train_bn,
-        options={},
-    )
+    return stock(model, Adam, adam_places(), lr=lr, **keys)
 
 
 @checked
 def adagrad(
-    model: "Layered",
+    model: Model,
     *,
-    lr: Rates = 1e-2,
+    lr: LR = 1e-2,
     lr_decay: NotNegative = 0.0,
     eps: Amounts = 1e-10,
-    wd: Amounts = 0.01,
-    decouple_wd: bool = True,
-    wd_bn_bias: bool = False,
-    train_bn: TrainBN = True,
+    wd: WD = 0.01,
+    **spared: Unpack[Spared],
 ) -> "Optimizer":
     """Gradients over the root of the sum of all their squares (Duchi et al., 2011); eps as in torch.
 
     Args:
-        model: any `nn.Module` with `layer_groups`.
-        lr: learning rate: a number, a list with one per layer group, {stop: b} (b / 10 before the head) or
-            {start: a, stop: b} (even multiples).
         lr_decay: after n steps lr is divided by 1 + n lr_decay.
-        eps: added to the root of the average of squared gradients.
-        wd: weight decay.
-        decouple_wd: shrink weights by lr wd before the step; false: add wd times the weight to its gradient (L2).
-        wd_bn_bias: let biases and norm parameters decay too.
-        train_bn: norms of frozen groups: true: they train; false: only their statistics move; eval: nothing moves.
+        eps: added to the root of the sum of squared gradients.
     """
     from torch.optim import Adagrad
 
     from expkit.optim.building import at, stock
 
     places = {"lr": at("lr"), "eps": at("eps")}
-    values = {"lr": lr, "eps": eps, "wd": wd}
-    options = {"lr_decay": lr_decay}
-    return stock(
-        model,
-        Adagrad,
-        places,
-        values,
-        decouple_wd=decouple_wd,
-        wd_bn_bias=wd_bn_bias,
-        train_bn=train_bn,
-        options=options,
-    )
+    return stock(model, Adagrad, places, {"lr_decay": lr_decay}, lr=lr, eps=eps, wd=wd, **spared)
 
 
 @checked
 def adadelta(
-    model: "Layered",
+    model: Model,
     *,
-    lr: Rates = 1.0,
-    sqr_mom: Moments = 0.9,
-    eps: Amounts = 1e-6,
-    wd: Amounts = 1e-4,
-    decouple_wd: bool = True,
-    wd_bn_bias: bool = False,
-    train_bn: TrainBN = True,
+    lr: LR = 1.0,
+    sqr_mom: SqrMom = 0.9,
+    eps: Eps = 1e-6,
+    wd: WD = 1e-4,
+    **spared: Unpack[Spared],
 ) -> "Optimizer":
-    """Steps as large as the last ones were, over the gradients' size (Zeiler, 2012); sqr_mom and eps as in torch.
-
-    Args:
-        model: any `nn.Module` with `layer_groups`.
-        lr: learning rate: a number, a list with one per layer group, {stop: b} (b / 10 before the head) or
-            {start: a, stop: b} (even multiples).
-        sqr_mom: how much of the running average of squared gradients each step keeps.
-        eps: added to the root of the average of squared gradients.
-        wd: weight decay.
-        decouple_wd: shrink weights by lr wd before the step; false: add wd times the weight to its gradient (L2).
-        wd_bn_bias: let biases and norm parameters decay too.
-        train_bn: norms of frozen groups: true: they train; false: only their statistics move; eval: nothing moves.
-    """
+    """Steps as large as the last ones were, over the gradients' size (Zeiler, 2012); sqr_mom and eps as in torch."""
     from torch.optim import Adadelta
 
     from expkit.optim.building import at, stock
 
     places = {"lr": at("lr"), "sqr_mom": at("rho"), "eps": at("eps")}
-    values = {"lr": lr, "sqr_mom": sqr_mom, "eps": eps, "wd": wd}
-    return stock(
-        model, Adadelta, places, values, decouple_wd=decouple_wd, wd_bn_bias=wd_bn_bias, train_bn=train_bn, options={}
-    )
+    return stock(model, Adadelta, places, lr=lr, sqr_mom=sqr_mom, eps=eps, wd=wd, **spared)
 
 
 @checked
 def torch(
-    model: "Layered",
+    model: Model,
     *,
     name: str,
-    lr: Rates = 1e-3,
+    lr: LR = 1e-3,
     mom: Moments | None = None,
     sqr_mom: Moments | None = None,
     eps: Amounts | None = None,
-    wd: Amounts = 0.01,
-    decouple_wd: bool = True,
-    wd_bn_bias: bool = False,
-    train_bn: TrainBN = True,
+    wd: WD = 0.01,
     options: Mapping[str, Any] = MappingProxyType({}),
+    **spared: Unpack[Spared],
 ) -> "Optimizer":
     """Any optimizer of `torch.optim` that steps by gradients alone, by its name.
 
     Args:
-        model: any `nn.Module` with `layer_groups`.
         name: class in `torch.optim`, such as AdamW.
-        lr: learning rate: a number, a list with one per layer group, {stop: b} (b / 10 before the head) or
-            {start: a, stop: b} (even multiples).
         mom: its momentum or first beta; None: its own default.
         sqr_mom: its second beta, rho or (RMSprop) alpha; None: its own default.
         eps: its eps; None: its own default.
-        wd: weight decay.
-        decouple_wd: shrink weights by lr wd before the step; false: add wd times the weight to its gradient (L2).
-        wd_bn_bias: let biases and norm parameters decay too.
-        train_bn: norms of frozen groups: true: they train; false: only their statistics move; eval: nothing moves.
         options: its further arguments by its own names, such as {amsgrad: true}.
 
     Raises UserError for a name that torch has not, a hyperparameter that the optimizer has not, or wrong options.
@@ -222,13 +129,4 @@ def torch(
         if key not in places:
             raise UserError(f"optim.{key}: torch.optim.{name} has none; leave it out (null)")
     values = {**own_defaults(kind, places), **given, "lr": lr, "wd": wd}
-    return stock(
-        model,
-        kind,
-        places,
-        values,
-        decouple_wd=decouple_wd,
-        wd_bn_bias=wd_bn_bias,
-        train_bn=train_bn,
-        options=options,
-    )
+    return stock(model, kind, places, options, **values, **spared)

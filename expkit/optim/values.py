@@ -1,13 +1,16 @@
 """Values of hyperparameters, one per layer group, in all the forms that a config may give them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import ConfigDict, with_config
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from expkit.check import NotNegative, Portion, Positive
 from expkit.errors import UserError
+
+if TYPE_CHECKING:
+    from expkit.optim.groups import Layered
 
 
 @with_config(ConfigDict(extra="forbid", strict=True))
@@ -26,14 +29,55 @@ class Span(TypedDict):
 
 
 Rates = Positive | Sequence[Positive] | Span | Stop | Literal["auto"]
-"""Learning rates."""
 Moments = Portion | Sequence[Portion] | Span | Stop
-"""Momentum and the decay rate of squared gradients."""
 Amounts = NotNegative | Sequence[NotNegative] | Span | Stop
-"""Values of 0 or more, such as weight decay."""
-
 TrainBN = bool | Literal["eval"]
-"""Whether norms of frozen groups train, only move their statistics, or stay as they are."""
+
+Model = Annotated["Layered", Field(description="any `nn.Module` with `layer_groups`.")]
+LR = Annotated[
+    Rates,
+    Field(
+        description="learning rate: a number, a list with one per layer group, {stop: b} (b / 10 before the head) or "
+        "{start: a, stop: b} (even multiples)."
+    ),
+]
+SqrMom = Annotated[Moments, Field(description="how much of the running average of squared gradients each step keeps.")]
+Eps = Annotated[Amounts, Field(description="added to the root of the average of squared gradients.")]
+WD = Annotated[Amounts, Field(description="weight decay.")]
+
+
+class Averages(TypedDict, total=False):
+    """The hyperparameters of Adam and its kin, besides lr."""
+
+    mom: Annotated[Moments, Field(0.9, description="how much of the running average of gradients each step keeps.")]
+    sqr_mom: Annotated[SqrMom, Field(0.99)]
+    eps: Annotated[Eps, Field(1e-5)]
+    wd: Annotated[WD, Field(0.01)]
+
+
+class Spared(TypedDict, total=False):
+    """The keys that all optimizers share: how weights decay, and what of it and of training is spared."""
+
+    decouple_wd: Annotated[
+        bool,
+        Field(
+            True,
+            description="shrink weights by lr wd before the step; false: add wd times the weight to its gradient (L2).",
+        ),
+    ]
+    wd_bn_bias: Annotated[bool, Field(False, description="let biases and norm parameters decay too.")]
+    train_bn: Annotated[
+        TrainBN,
+        Field(
+            True,
+            description="norms of frozen groups: true: they train; false: only their statistics move; eval: nothing "
+            "moves.",
+        ),
+    ]
+
+
+class AdamKeys(Averages, Spared):
+    """All keys of Adam and its kin but lr."""
 
 
 def group_values(value: Any, groups: Sequence[str], key: str) -> list[float]:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from expkit.errors import UserError
 from expkit.model import resnet18, resnet34, timm, xresnet34
-from expkit.model.weights import load_weights, read_weights, save_weights
+from expkit.model.weights import fit_weights, read_weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_failed_load_leaves_the_model_as_it_was(tmp_path, backbone):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     torch.save({**backbone, "extra": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(UserError, match="extra 1 is not in the model"):
-        load_weights(model, tmp_path / "w.pth", classifier=["fc"])
+        fit_weights(model, read_weights(tmp_path / "w.pth"), source="w.pth", classifier=["fc"])
     assert same(model.state_dict(), before)
 
 
