@@ -69,9 +69,10 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def check_arguments(function: Callable[..., object], values: Mapping[str, Any], where: str) -> None:
-    """Refuse keys that are no keyword-only argument of `function`, missing ones, and values out of bounds.
+def check_arguments(function: Callable[..., object], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The keys of `function`, those that `values` leaves out at their defaults.
 
+    Refuses keys that are no keyword-only argument of it, missing ones, and values out of bounds.
     `where` is the dotted path of the config node, put in front of each key in the messages; empty at the top.
     """
     check_given(function, values, where)
@@ -80,6 +81,7 @@ def check_arguments(function: Callable[..., object], values: Mapping[str, Any], 
     for key, parameter in inspect.signature(function).parameters.items():
         if key in known and parameter.default is parameter.empty and key not in values:
             raise UserError(f"{dot}{key} is missing; it must be {describe(known[key])}")
+    return {**defaults(function), **values}
 
 
 def check_given(function: Callable[..., object], values: Mapping[str, Any], where: str) -> None:
@@ -116,6 +118,16 @@ def keywords(function: Callable[..., object]) -> dict[str, Any]:
     """Names and annotations of the keyword-only arguments of `function`: the keys of its config."""
     parameters = inspect.signature(function).parameters.values()
     return {p.name: Any if p.annotation is p.empty else p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def defaults(function: Callable[..., object]) -> dict[str, Any]:
+    """The defaults of the keyword-only arguments of `function`, as a config has them: a list for a tuple."""
+    found = {p.name: p.default for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    return {
+        key: [*value] if isinstance(value, tuple) else value
+        for key, value in found.items()
+        if value is not inspect.Parameter.empty
+    }
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

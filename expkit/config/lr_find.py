@@ -20,15 +20,15 @@ WAYS = ("valley", "slide", "minimum", "steep")
 class LrFind:
     """The settings of an LR finder: the config node `lr_find`."""
 
-    start_lr: Positive
+    start_lr: Positive = 1e-7
     """Learning rate of the first step."""
-    end_lr: Positive
+    end_lr: Positive = 10.0
     """Learning rate that the last step nears."""
-    num_it: Annotated[int, Ge(20)]
+    num_it: Annotated[int, Ge(20)] = 100
     """Steps at most; the first tenth and the last five are not read."""
-    suggest: str
+    suggest: str = "valley"
     """valley, slide, minimum, steep, or the dotted name of a function `(lrs, losses) -> float`."""
-    scale: Positive
+    scale: Positive = 1.0
     """What the suggestion is multiplied by."""
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from expkit import transfer, trust
 from expkit.build import Node, build, check_kind
-from expkit.check import check_arguments, check_given
+from expkit.check import check_arguments, check_given, defaults
 from expkit.config.schema import Config, check_node
 from expkit.errors import UserError
-from expkit.sched import sgdr_epochs
+from expkit.sched import sgdr, sgdr_epochs
 from expkit.transfer import Recipe
 
 
@@ -61,15 +61,14 @@ def epochs_of(config: Config) -> int:
 def phase_epochs(config: Config, name: str, node: Node) -> int:
     """The epochs that a phase takes by itself. Raises UserError for keys or values that a phase or schedule has not."""
     key = f"transfer.phases.{name}"
-    check_arguments(transfer.phase, node, key)
-    length: int | str = node.get("epochs", "rest")
+    phase = check_arguments(transfer.phase, node, key)
+    length: int | str = phase["epochs"]
     if isinstance(length, int):
         return length
-    sched = overridden(config.sched, node.get("sched"))
-    check_node("sched", sched, f"{key}.sched")
-    if sched.get("n_cycles") is None:
+    sched = defaults(sgdr) | check_node("sched", overridden(config.sched, phase["sched"]), f"{key}.sched")
+    if sched["n_cycles"] is None:
         raise UserError(
             "epochs=auto follows from sched=sgdr sched.n_cycles=N, or from a number of epochs for each phase, "
             f"but {key} has neither; give one of them, or a number of epochs"
         )
-    return sgdr_epochs(sched.get("cycle_len", 1), sched.get("cycle_mult", 2), sched["n_cycles"])
+    return sgdr_epochs(sched["cycle_len"], sched["cycle_mult"], sched["n_cycles"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from expkit import trust
-from expkit.check import Count, NotNegativeInt, check_arguments
+from expkit.check import Count, NotNegativeInt, check_arguments, defaults
 from expkit.config.lr_find import check_lr_find
 from expkit.errors import UserError
 
@@ -94,8 +94,21 @@ def check_config(values: Node) -> Config:
     return Config(**values)
 
 
-def check_node(group: str, node: Node, where: str | None = None) -> None:
-    """Check a node of a group against the signature of the function that it names; `where` it stands if elsewhere."""
+def filled(node: Node, like: Callable[..., object] | None = None) -> dict[str, Any]:
+    """A checked node with the keys that it leaves out, at the defaults of the function that it names.
+
+    A function of the user's need not have all keys of expkit's: the defaults of `like` stand for those.
+    The config itself keeps nodes as they were given, since that is what is written, compared, and hashed into keys.
+    """
+    own = defaults(trust.resolve(str(node["_target_"]), "_target_"))
+    return {**(defaults(like) if like else {}), **own, **node}
+
+
+def check_node(group: str, node: Node, where: str | None = None) -> dict[str, Any]:
+    """A node of a group with all its keys, checked against the signature of the function that it names.
+
+    `where` it stands, if elsewhere.
+    """
     where = where or group
     if "_target_" not in node:
         raise UserError(f"{where} has no _target_; choose one with {group}=NAME, --help shows the names")
@@ -107,10 +120,11 @@ def check_node(group: str, node: Node, where: str | None = None) -> None:
     except UserError as error:
         raise UserError(f"{error}; or choose one of expkit's with {group}=NAME") from None
     arguments = {key: value for key, value in node.items() if key != "_target_"}
-    check_arguments(function, arguments, where)
+    whole = check_arguments(function, arguments, where)
     if trust.is_users(target):
         check_handed(function, target, group, arguments, where)
     trust.check_targets(arguments, where)
+    return {"_target_": target, **whole}
 
 
 def check_handed(function: Callable[..., object], target: str, group: str, keys: Node, where: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from expkit.check import defaults
 from expkit.data.images.file_facts import hash_of
 from expkit.features.source import source_of
 from expkit.model.options import pool_of
@@ -68,11 +69,12 @@ def identity_of(
 
     Raises UserError where the file of the weights is not there.
     """
+    function = resolve(str(model["_target_"]), "model._target_")
     return {
         "version": VERSION,
         "model": body_keys(model),
         "groups": in_order(model.get("groups")),
-        "weights": weights_identity(model.get("weights"), seed),
+        "weights": weights_identity({**defaults(function), **model}.get("weights"), seed),
         "image_size": image_size,
         "precision": precision,
         "device": device.type,

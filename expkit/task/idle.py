@@ -1,15 +1,15 @@
 """Keys that were given another value than their default, and that other values leave without effect."""
 
-import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expkit import trust
-from expkit.check import keywords
+from expkit.check import defaults
+from expkit.config.lr_find import LrFind
 from expkit.config.plan import overridden
-from expkit.config.schema import Config, Node
+from expkit.config.schema import Config, Node, filled
 from expkit.transfer import Recipe
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def by_rules(config: Config) -> Iterator[tuple[str, str]]:
     """Keys without effect beside others of their group."""
     for group, keys, holds, reason in RULES:
         node = getattr(config, group)
-        values = {**defaults(node), **node}
+        values = filled(node)
         try:
             applies = holds(values)
         except KeyError:  # of another function of the group
@@ -120,7 +120,7 @@ def by_rules(config: Config) -> Iterator[tuple[str, str]]:
     searches = config.optim.get("lr") == "auto" or str(config.task["_target_"]).endswith(".lr_find")
     phases = config.transfer.get("phases", {})
     if not searches and not any("auto" in str(phase.get("lr")) for phase in phases.values()):
-        base = {"start_lr": 1e-7, "end_lr": 10.0, "num_it": 100, "suggest": "valley", "scale": 1.0}
+        base = defaults(LrFind)
         for key, value in config.lr_find.items():
             if value != base.get(key):
                 yield f"lr_find.{key}", "no learning rate is searched; give optim.lr=auto, or task=lr_find"
@@ -167,22 +167,10 @@ def moved_by(sched: Node) -> set[str]:
 
 def moves_lr(sched: Node) -> bool:
     """Whether a schedule changes the learning rate."""
-    return str(sched["_target_"]) != "expkit.sched.constant_lr" or sched.get("warmup", 0) != 0
+    return str(sched["_target_"]) != "expkit.sched.constant_lr" or filled(sched)["warmup"] != 0
 
 
 def given(node: Node) -> list[str]:
     """The keys of a node that have another value than their default."""
-    base = defaults(node)
+    base = defaults(trust.resolve(str(node["_target_"]), "_target_"))
     return [key for key, value in node.items() if key in base and value != base[key]]
-
-
-def defaults(node: Node) -> dict[str, Any]:
-    """The keys of the function that a node names, with their defaults as a config has them."""
-    function = trust.resolve(str(node["_target_"]), "_target_")
-    parameters = inspect.signature(function).parameters
-    found = {key: parameters[key].default for key in keywords(function)}
-    return {
-        key: [*value] if isinstance(value, tuple) else value
-        for key, value in found.items()
-        if value is not inspect.Parameter.empty
-    }

@@ -3,8 +3,9 @@
 from expkit.build import build
 from expkit.check import checked
 from expkit.config.plan import plan
-from expkit.config.schema import Config
+from expkit.config.schema import Config, filled
 from expkit.run_folder import RunFolder
+from expkit.trainer import default
 from expkit.wiring import schedules_of, with_rate, without_weights
 
 DRAWN = 1000
@@ -26,7 +27,7 @@ def plot_schedule(config: Config, folder: RunFolder) -> None:
     # Weights and the number of classes change nothing in a schedule, and the data may not be here.
     model = build(without_weights(config.model), 2, group="model")
     optimizer = build(with_rate(config.optim), model, group="optim")
-    hypers = Hypers(model, optimizer, config.trainer.get("label_smoothing", 0.0))
+    hypers = Hypers(model, optimizer, filled(config.trainer, like=default)["label_smoothing"])
     base = optimizer.get("lr")
     epochs: list[float] = []
     rows: list[list[float]] = []

@@ -127,10 +127,9 @@ def recipe(
 
     Raises UserError for phases that do not fill the epochs, or that precompute features which will not stay frozen.
     """
-    for name, node in phases.items():
-        check_arguments(phase, node, f"transfer.phases.{name}")
-    lengths = fill(epochs, {name: node.get("epochs", "rest") for name, node in phases.items()})
-    made = tuple(phase(name, lengths[name], **node) for name, node in phases.items())
+    nodes = {name: check_arguments(phase, node, f"transfer.phases.{name}") for name, node in phases.items()}
+    lengths = fill(epochs, {name: node["epochs"] for name, node in nodes.items()})
+    made = tuple(phase(name, lengths[name], **node) for name, node in nodes.items())
     check_precomputed(made)
     return Recipe(made, tta)
 

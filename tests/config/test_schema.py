@@ -1,7 +1,11 @@
 import pytest
 
+from expkit.check import defaults
+from expkit.config.lr_find import LrFind
 from expkit.config.plan import epochs_of
+from expkit.config.schema import check_config, check_node, filled
 from expkit.errors import UserError
+from expkit.trainer import default
 
 
 @pytest.mark.parametrize(
@@ -40,3 +44,28 @@ def test_epochs_follow_from_cycles(config_of):
 def test_the_experiments_compose(config_of):
     assert config_of("+experiment=digits").image_size == 32
     assert config_of("+experiment=pets").data["_target_"] == "expkit.data.pets"
+
+
+def test_a_checked_node_has_all_keys_and_the_config_those_that_were_given(config_of):
+    given = {"_target_": "expkit.sched.one_cycle", "pct_start": 0.5}
+    whole = check_node("sched", given)
+    assert whole["pct_start"] == 0.5
+    assert whole == filled(given) == {**config_of("+experiment=digits", "sched=one_cycle").sched, "pct_start": 0.5}
+    config = config_of("+experiment=digits", "sched=one_cycle")
+    assert check_config({**vars(config), "sched": given}).sched == given
+
+
+def test_a_function_of_a_users_has_the_defaults_of_expkits_where_it_has_none(monkeypatch):
+    monkeypatch.setenv("EXPKIT_TRUST", "tests")
+    node = {"_target_": f"{__name__}.own_trainer"}
+    assert filled(node) == {**node, "precision": "fp32"}
+    assert filled(node, like=default)["device"] == "auto"
+    assert filled(node, like=default)["precision"] == "fp32"
+
+
+def own_trainer(model, optimizer, classes, seed, image_size, *, precision: str = "fp32"):
+    raise AssertionError("never called")
+
+
+def test_the_settings_of_the_lr_finder_have_the_defaults_of_the_config(config_of):
+    assert config_of("+experiment=digits").lr_find == defaults(LrFind)

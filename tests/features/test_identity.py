@@ -3,14 +3,16 @@ import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from expkit.augment import none, side_on
 from expkit.errors import UserError
 from expkit.features import identity_of
-from expkit.features.identity import Frozen, key_of, transform_identity
+from expkit.features.identity import Frozen, body_keys, key_of, transform_identity
 
 RESNET = {
     "_target_": "expkit.model.resnet18",
@@ -25,6 +27,7 @@ RESNET = {
     "groups": None,
 }
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[2]
 
 
 def identity(node=None, **changes):
@@ -69,6 +72,28 @@ def test_the_seed_matters_only_where_weights_are_drawn(tmp_path):
     assert not same(identity(), identity(seed=1))
     published = {"weights": "IMAGENET1K_V1"}
     assert same(identity(published), identity(published, seed=1))
+
+
+GOLDEN = {
+    "efficientnet_lite0": "1a9df9db71c9010fa659c679a45bcd29",
+    "resnet18": "7873037f027a4b6a508f3a47985755cb",
+    "timm": "a400ab3b32ab3eb92c025661f85bffd8",
+    "xresnet50": "3cbe6b61191a8b43021470f82491cb38",
+}
+"""Keys of the bodies in conf/model, as entries in people's caches have them."""
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_entries_of_older_caches_are_found_again(name):
+    node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "model" / f"{name}.yaml"))
+    assert key_of(body_keys(node)) == GOLDEN[name]
+
+
+def test_weights_that_a_node_leaves_out_are_those_of_the_model():
+    node = {"_target_": "expkit.model.efficientnet_lite0"}
+    options = {"seed": 0, "image_size": 64, "precision": "auto", "device": CPU, "native": True}
+    assert identity_of(node, **options)["weights"] == "published as imagenet"
+    assert identity_of({**node, "weights": None}, **options)["weights"] == "drawn from seed 0"
 
 
 def test_a_file_of_weights_is_known_by_its_bytes(tmp_path):
