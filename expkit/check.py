@@ -58,7 +58,8 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        signature.bind(*args, **kwargs)
+        if shared:  # the function itself would take a misspelt key, and pass it on
+            signature.bind(*args, **kwargs)
         for key, annotation in keywords(wrapper).items():
             if key in kwargs:
                 check_value(key, kwargs[key], annotation)
