@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from expkit import transfer
 from expkit.build import Node, function_of, keys_of
+from expkit.check import defaults
 from expkit.config.plan import overridden, plan
-from expkit.config.schema import HANDED, Config, takes
+from expkit.config.schema import HANDED, Config, filled, takes
 from expkit.errors import DataError, UserError, at_fault
 from expkit.own_functions import check_has_body, made
 from expkit.randomness import seed_of
 from expkit.sched import Schedules, WrongEpochs
+from expkit.trainer import default
 from expkit.transfer import Phase, Recipe
 from expkit.words import many
 
@@ -106,9 +109,11 @@ class Run:
         if not isinstance(error, WrongEpochs):
             return str(error)
         key = f"transfer.phases.{phase.name}.epochs"
-        is_rest = self.config.transfer["phases"][phase.name].get("epochs", "rest") == "rest"
+        node = {**defaults(transfer.phase), **self.config.transfer["phases"][phase.name]}
         others = self.epochs - phase.epochs
-        fit = [f"epochs={others + n}" if is_rest else f"{key}={n} epochs={others + n}" for n in error.fit]
+        fit = [
+            f"epochs={others + n}" if node["epochs"] == "rest" else f"{key}={n} epochs={others + n}" for n in error.fit
+        ]
         return f"{error.wrong}; give {' or '.join(fit)}{error.otherwise}"
 
 
@@ -299,8 +304,8 @@ def frozen_body(config: Config, classes: int) -> "Frozen":
     from expkit.model.layout import to_channels_last
     from expkit.trainer.precision import computes_in_bf16, is_native, pick_device
 
-    device = pick_device(config.trainer.get("device", "auto"))
-    precision = config.trainer.get("precision", "auto")
+    trainer = filled(config.trainer, like=default)
+    device, precision = pick_device(trainer["device"]), trainer["precision"]
 
     def build_body() -> "tuple[Classifier, torch.device, torch.dtype | None]":
         model = seeded(config, classes).to(device)
