@@ -11,6 +11,8 @@ from expkit.model.head_only import HeadOnly
 from expkit.model.weights import save_weights
 from expkit.model.weights_file import NAMES, weights_file
 from expkit.run_folder import RunFolder, write_json
+from expkit.tracking.finding import config_of
+from tests.conftest import composed
 
 
 @pytest.fixture
@@ -43,9 +45,10 @@ def test_an_mlflow_run_id_leads_to_its_folder(run, tmp_path, monkeypatch):
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     finish(run, resnet18(5))
     made = client.create_run("0", tags={"folder": str(run.path)})
-    assert weights_file(made.info.run_id) == run.exported_weights
+    config = config_of(composed("+experiment=digits", f"model.weights={made.info.run_id}"))
+    assert weights_file(config.model["weights"]) == run.exported_weights
     with pytest.raises(UserError, match=r"model\.weights: 0{32} is neither a run folder nor the id of a run"):
-        weights_file("0" * 32)
+        config_of(composed("+experiment=digits", f"model.weights='{'0' * 32}'"))
 
 
 def test_the_body_of_a_run_serves_other_classes(run):
