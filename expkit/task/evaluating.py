@@ -9,11 +9,12 @@ from annotated_types import Ge, Le
 from expkit.build import build
 from expkit.check import Count, NotNegativeInt, checked
 from expkit.command import command
-from expkit.config.schema import Config
+from expkit.config.schema import Config, filled
 from expkit.errors import UserError
 from expkit.logs import logging_to
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.tracking import Tracker
+from expkit.trainer import default
 
 if TYPE_CHECKING:
     from expkit.data.items import Data
@@ -138,9 +139,10 @@ def measuring_of(
     from expkit.trainer.memory import keep_freed
     from expkit.trainer.precision import pick_device
 
-    device = pick_device(config.trainer.get("device", "auto"))
-    if threads := config.trainer.get("threads"):
-        torch.set_num_threads(threads)
+    trainer = filled(config.trainer, like=default)
+    device = pick_device(trainer["device"])
+    if trainer["threads"]:
+        torch.set_num_threads(trainer["threads"])
     if device.type == "cpu":
         keep_freed()
     if weights is None:

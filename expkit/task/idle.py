@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expkit import trust
-from expkit.check import defaults
+from expkit.check import defaults, keywords
 from expkit.config.lr_find import LrFind
 from expkit.config.plan import overridden
 from expkit.config.schema import Config, Node, filled

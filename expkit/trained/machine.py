@@ -2,10 +2,11 @@
 
 import torch
 
-from expkit.config.schema import Config
+from expkit.config.schema import Config, filled
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
 from expkit.trained.classifier import Trained
+from expkit.trainer import default
 from expkit.trainer.memory import keep_freed
 from expkit.trainer.precision import computes_in_bf16, pick_device
 
@@ -15,13 +16,13 @@ def on_this_machine(config: Config, folder: RunFolder) -> Trained:
 
     Raises UserError where the device or the precision is not to be had.
     """
-    device = pick_device(config.trainer.get("device", "auto"))
-    if threads := config.trainer.get("threads"):
-        torch.set_num_threads(threads)
+    trainer = filled(config.trainer, like=default)
+    device, precision = pick_device(trainer["device"]), trainer["precision"]
+    if trainer["threads"]:
+        torch.set_num_threads(trainer["threads"])
     if device.type == "cpu":
         keep_freed()
     trained = Trained.of_run(folder, str(device))
-    precision = config.trainer.get("precision", "auto")
     if precision not in ("auto", trained.description["precision"]):
         if trained.features:
             raise UserError(
