@@ -64,7 +64,7 @@ def test_a_name_does_not_stand_for_those_that_begin_with_it():
     [
         (
             {"a": ["layr1"], "b": ["layer2"]},
-            r"names 1 layers that the body has not:\n.*layr1 of a: did you mean 'layer1'",
+            r"names 1 layer that the body has not:\n.*layr1 of a: did you mean 'layer1'",
         ),
         ({"a": ["layer1.7"]}, "layer1.7 of a: did you mean 'layer1"),
         ({"a": ["conv1", "bn1", "layer1", "layer2"], "b": ["layer4"]}, "layer3.0.conv1.weight is in none"),
