@@ -18,7 +18,14 @@ from expkit.model.groups import resnet_groups
 WIDTHS = (64, 128, 256, 512)
 
 
-def xresnet_body(name: str, blocks: Sequence[int], expansion: int) -> Body:
+def body_of(name: str, blocks: Sequence[int], expansion: int) -> Body:
+    """An `xresnet_body`, and what is known of it."""
+    module = xresnet_body(blocks, expansion)
+    shape = (WIDTHS[-1] * expansion, 7, 7)
+    return Body(name=name, module=module, shape=shape, groups=partial(resnet_groups, module))
+
+
+def xresnet_body(blocks: Sequence[int], expansion: int) -> nn.Sequential:
     """Images N x 3 x H x W -> N x (512 * expansion) x H/32 x W/32, with `blocks` blocks in each of four layers.
 
     Convolutions start from He's normal distribution, batch norms from scale 1 (0 for the last of a block) and shift 0.
@@ -34,11 +41,11 @@ def xresnet_body(name: str, blocks: Sequence[int], expansion: int) -> Body:
         layers[f"layer{index + 1}"] = nn.Sequential(
             first, *(Block(channels, width, expansion, stride=1) for _ in range(count - 1))
         )
-    module = nn.Sequential(layers)
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight)
-    return Body(name=name, module=module, shape=(channels, 7, 7), groups=partial(resnet_groups, module))
+    body = nn.Sequential(layers)
+    for module in body.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    return body
 
 
 class Block(nn.Module):

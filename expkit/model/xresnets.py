@@ -48,10 +48,10 @@ def xresnet18(
         UserError: if the weights cannot be had or do not fit, or an option is impossible.
     """
     from expkit.model.building import built
-    from expkit.model.xresnet_body import xresnet_body
+    from expkit.model.xresnet_body import body_of
 
     options = Options(weights, mean, std, **shared)
-    return built(partial(xresnet_body, "xresnet18", (2, 2, 2, 2), 1), classes, features, body_groups, options)
+    return built(partial(body_of, "xresnet18", (2, 2, 2, 2), 1), classes, features, body_groups, options)
 
 
 @checked
@@ -71,10 +71,10 @@ def xresnet34(
         UserError: if the weights cannot be had or do not fit, or an option is impossible.
     """
     from expkit.model.building import built
-    from expkit.model.xresnet_body import xresnet_body
+    from expkit.model.xresnet_body import body_of
 
     options = Options(weights, mean, std, **shared)
-    return built(partial(xresnet_body, "xresnet34", (3, 4, 6, 3), 1), classes, features, body_groups, options)
+    return built(partial(body_of, "xresnet34", (3, 4, 6, 3), 1), classes, features, body_groups, options)
 
 
 @checked
@@ -94,7 +94,7 @@ def xresnet50(
         UserError: if the weights cannot be had or do not fit, or an option is impossible.
     """
     from expkit.model.building import built
-    from expkit.model.xresnet_body import xresnet_body
+    from expkit.model.xresnet_body import body_of
 
     options = Options(weights, mean, std, **shared)
-    return built(partial(xresnet_body, "xresnet50", (3, 4, 6, 3), 4), classes, features, body_groups, options)
+    return built(partial(body_of, "xresnet50", (3, 4, 6, 3), 4), classes, features, body_groups, options)

@@ -380,23 +380,6 @@ def test_a_server_that_is_down_is_told_in_seconds_where_a_run_is_asked_for(tmp_p
     assert "Traceback" not in done.stderr
 
 
-FORKSERVER = "import multiprocessing as m; m.set_start_method('forkserver'); from expkit.__main__ import main; main()"
-
-
-def test_workers_that_are_not_forked_leave_ctrl_c_to_the_run(tmp_path, colour_folders):
-    """As Python 3.14 starts them; a terminal sends Ctrl-C to every process of the run."""
-    arguments = ["data=folders", f"data.root={colour_folders}", *SMALL_MODEL, "image_size=16", "batch_size=8"]
-    arguments += ["epochs=200", "num_workers=2", "tracking=none", "hydra.run.dir=run"]
-    command = [sys.executable, "-c", FORKSERVER, *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
-    wait_until(lambda: (tmp_path / "run" / "checkpoints" / "last.pt").exists(), process)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.count("\n")) == (130, 1), err
-    assert re.search(r"^stopped after step \d+; go on with  python -m expkit resume=run$", err)
-
-
 @pytest.mark.parametrize("arguments", [[], ["+experiment=digits", "epochs=1", "tracking=none", *SMALL_MODEL]])
 def test_an_output_that_nobody_reads_is_no_traceback(tmp_path, arguments):
     reading, writing = os.pipe()

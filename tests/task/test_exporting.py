@@ -28,14 +28,11 @@ ONNX = pytest.param("onnx", marks=pytest.mark.skipif(not HAS_ONNX, reason="onnx:
 FORMATS = ["safetensors", ONNX, "torch_export"]
 FAMILIES = {
     "resnet18": ["model=resnet18"],
-    "resnet18, linear": ["model=resnet18", "model.head=linear"],
-    "xresnet18": ["model=xresnet18"],
-    "xresnet50": ["model=xresnet50"],
-    "efficientnet_lite0": ["model=efficientnet_lite0", "model.weights=null"],
+    "xresnet50, linear": ["model=xresnet50", "model.head=linear", "image_size=64"],
     "test_resnet": ["model=timm", "model.name=test_resnet"],
     "test_vit": ["model=timm", "model.name=test_vit", "image_size=160"],
     "test_convnext": ["model=timm", "model.name=test_convnext"],
-    "test_efficientnet": ["model=timm", "model.name=test_efficientnet"],
+    "efficientnet_lite0": ["model=efficientnet_lite0", "model.weights=null"],
 }
 SMALL = FAMILIES["test_resnet"]
 ALONE = """
