@@ -3,10 +3,6 @@
 import shlex
 from pathlib import Path
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
-
 
 def pasted(*words: object) -> str:
     """A command of these words, quoted for a shell where it needs that."""
@@ -31,6 +27,8 @@ def shown(path: Path) -> Path:
 
 def override(key: str, text: str) -> str:
     """`key=text` in Hydra's grammar, quoted where the grammar would read something else in the text."""
+    from hydra.core.override_parser.types import Quote, QuotedString  # a served model does without Hydra
+
     # A config would take ${ for the beginning of a reference.
     text = text.replace("${", r"\${")
     return f"{key}={text}" if means(text) else f"{key}={QuotedString(text, Quote.double).with_quotes()}"
@@ -38,6 +36,9 @@ def override(key: str, text: str) -> str:
 
 def means(text: str) -> bool:
     """Whether a bare text is what Hydra reads in it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     try:
         return bool(OverridesParser.create().parse_override(f"x={text}").value() == text)
     except HydraException:

@@ -4,11 +4,12 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from typing import TYPE_CHECKING
 
 from expkit.words import duration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 log = logging.getLogger("expkit.features")
 
@@ -19,7 +20,7 @@ EVERY = 60.0
 class Counter:
     """Counts images, and shows how many there are and how fast they come."""
 
-    def __init__(self, what: str, total: int, bar: Progress) -> None:
+    def __init__(self, what: str, total: int, bar: "Progress") -> None:
         self.what, self.total, self.bar = what, total, bar
         self.task = bar.add_task(what, total=total, speed="")
         self.done, self.began = 0, time.monotonic()
@@ -45,6 +46,9 @@ class Counter:
 @contextmanager
 def counting(what: str, total: int) -> Iterator[Counter]:
     """Show the progress of `total` images while the block runs, and log what it came to."""
+    from rich.console import Console  # a served model, which is built of this package, does without
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     console = Console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}")
     bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal, refresh_per_second=4)

@@ -15,9 +15,7 @@ from expkit.features.extraction import Body
 from expkit.model.layout import to_channels_last
 from expkit.model.weights import read_safetensors
 from expkit.run_folder import RunFolder
-from expkit.trained.description import what_serves
 from expkit.trained.inputs import images_of, read_input
-from expkit.trained.weights import weights_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +55,9 @@ class Trained:
 
         Raises UserError where the run has no weights, or none that fit.
         """
+        from expkit.trained.description import what_serves  # reads configs, for which a served model has no Hydra
+        from expkit.trained.weights import weights_of
+
         return cls(what_serves(folder), weights_of(folder), device)
 
     def pixels(self, image: Any, number: int = 1) -> Tensor:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from expkit.command import override, quoted
 from expkit.data.listing import is_image, list_directory, subfolders
 from expkit.data.packed import shown
 from expkit.data.split import SECOND, SPLIT_WORDS, Split, split_in, split_of, split_word
@@ -141,8 +142,6 @@ def root_key(path: str) -> str:
 
 def pasted_key(key: str, text: str) -> str:
     """`key=text`, ready to paste."""
-    from expkit.command import override, quoted  # brings Hydra along, which a notebook may do without
-
     return quoted(override(key, text))
 
 
