@@ -1,5 +1,6 @@
 """The folder that a run leaves: where each of its files lies, and how a run is found again."""
 
+import fcntl
 import json
 import math
 import os
@@ -9,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
@@ -241,19 +242,46 @@ def write_whole(path: Path, write: Callable[[Path], object], key: str = PLACE) -
     So a reader, or a run killed meanwhile, finds the old file or the new one, whole. Raises UserError where the disk
     is full or the folder read-only; `key` says where it lies.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with writing(path, key):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.unlink(missing_ok=True)  # it may be a link
+    with writing(path, key):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with sole_writer(path.with_name(f".{path.name}.partial")) as partial:
             write(partial)
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(partial, path)
-    except UserError:
+
+
+@contextmanager
+def sole_writer(partial: Path) -> Iterator[Path]:
+    """An empty file that this process alone writes: another one that makes the same file waits for its turn.
+
+    It is removed where the block fails; what a killed process has left there is overwritten.
+    """
+    while True:
         with suppress(OSError):
-            partial.unlink()
-        raise
+            if partial.is_symlink():
+                partial.unlink()
+        with open(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb") as file:
+            with suppress(OSError):  # some network disks have no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not is_same(file, partial):  # the one before has put it in place meanwhile
+                continue
+            try:
+                os.truncate(partial, 0)
+                yield partial
+            except BaseException:
+                with suppress(OSError):
+                    partial.unlink()
+                raise
+            return
+
+
+def is_same(file: IO[bytes], path: Path) -> bool:
+    """Whether an open file is still the one that lies at `path`."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

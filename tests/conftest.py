@@ -1,10 +1,11 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Test files run in two processes side by side. Of more threads than cores, some would wait for others at every barrier.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests log to stores of their own
 
 import numpy as np
 import pytest
@@ -26,6 +27,13 @@ def composed(*overrides: str) -> DictConfig:
     with open_dict(config):
         del config["hydra"]
     return config
+
+
+@pytest.fixture(autouse=True)
+def own_store() -> Iterator[None]:
+    """Take back what `mlflow.set_tracking_uri` in a test leaves in the environment: later runs would log there."""
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture

@@ -27,6 +27,19 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
+def test_processes_that_write_one_file_at_once_take_turns(tmp_path):
+    code = f"""
+from pathlib import Path
+from expkit.run_folder import read_json, write_json
+for number in range(200):
+    write_json(Path({str(tmp_path / "run.json")!r}), {{"numbers": [number] * 500}})
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert read_json(tmp_path / "run.json") == {"numbers": [199] * 500}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
+
+
 def test_numbers_that_json_has_no_word_for_are_written_as_null(tmp_path):
     write_json(tmp_path / "numbers.json", {"metrics": [{"valid_loss": float("nan")}, float("-inf")], "epochs": 2})
     assert read_json(tmp_path / "numbers.json") == {"metrics": [{"valid_loss": None}, None], "epochs": 2}

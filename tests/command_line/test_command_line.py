@@ -29,9 +29,7 @@ STEPS = 3 * 89
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "expkit", *arguments]
-    # mlflow.set_tracking_uri in a test leaves its mark on the environment.
-    env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def expkit(*arguments: str, cwd: Path) -> tuple[int, str, str]:
