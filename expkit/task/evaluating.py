@@ -220,6 +220,7 @@ def write(
     if calibration:
         write_json(folder.calibration, calibration)
     facts = {
+        "name": name,
         "fingerprint": data.fingerprint,
         "temperature": measuring.trained.temperature,
         "tta": measuring.tta,

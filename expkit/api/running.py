@@ -1,25 +1,17 @@
-"""expkit from Python: the objects of the command line, for notebooks and programs.
-
-    import expkit
-
-    run = expkit.run("+experiment=digits", "epochs=1")
-    expkit.load(run.folder).predict(["a.jpg", "b.png"])
-
-What the command line ends with a message and a status is a `UserError` here. The working directory, logging and signal
-handlers stay as they are, and several runs may follow one another in a process.
-"""
+"""A run from Python: started, and what it came to."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expkit.api.model import Model, load
+from expkit.api.overriding import Folders, explaining, listed
+
 if TYPE_CHECKING:
     import pandas as pd
-
-    from expkit.trained.classifier import Trained
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Result:
 
         return pd.read_parquet(self.folder / "predictions.parquet")
 
-    def load(self) -> "Trained":
+    def load(self) -> Model:
         """The model that was trained."""
         return load(self.folder)
 
@@ -76,7 +68,7 @@ class Result:
         return f"<p><b>{html.escape(name)} {told}</b> in {title}</p>{table}"
 
 
-def compose(*overrides: str, config_dir: str | Path | Sequence[str | Path] = ()) -> dict[str, Any]:
+def compose(*overrides: str, config_dir: Folders = ()) -> dict[str, Any]:
     """The config that overrides give, as plain values: checked as before a run, nothing built.
 
     Raises UserError for whatever the command line would refuse.
@@ -84,7 +76,7 @@ def compose(*overrides: str, config_dir: str | Path | Sequence[str | Path] = ())
     return asdict(prepared(overrides, config_dir)[0])
 
 
-def run(*overrides: str, config_dir: str | Path | Sequence[str | Path] = ()) -> Result:
+def run(*overrides: str, config_dir: Folders = ()) -> Result:
     """Run an experiment, or another task of it, as `python -m expkit OVERRIDES` does.
 
     `config_dir` are folders of configs of your own. Raises UserError for what can be mended.
@@ -100,36 +92,19 @@ def run(*overrides: str, config_dir: str | Path | Sequence[str | Path] = ()) -> 
     return Result(folder.path, float(build(config.task, config, folder, group="task") or 0.0))
 
 
-def load(run: str | Path, *, device: str = "cpu") -> "Trained":
-    """The model of a finished run: a folder, a `Result`'s folder, or an MLflow run id.
-
-    Raises UserError where there is no such run, or it has no model yet.
-    """
-    from expkit.tracking.finding import find_run
-    from expkit.trained.classifier import Trained
-
-    return Trained.of_run(find_run(str(run)), device)
-
-
-def prepared(overrides: Iterable[str], config_dir: str | Path | Sequence[str | Path]) -> tuple[Any, Any, Any]:
+def prepared(overrides: Iterable[str], config_dir: Folders) -> tuple[Any, Any, Any]:
     """The checked config of overrides, what it was composed of, and Hydra's node."""
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf, open_dict
-    from omegaconf.errors import OmegaConfBaseException
 
     from expkit.command_line.hydra_line import compose as composed_by
-    from expkit.config.composed import explain
     from expkit.errors import UserError
     from expkit.tracking.finding import config_of
 
-    folders = [config_dir] if isinstance(config_dir, str | Path) else config_dir
-    try:
-        composed = composed_by(*overrides, folders=[str(folder) for folder in folders])
+    with explaining():
+        composed = composed_by(*overrides, folders=listed(config_dir))
         hydra = OmegaConf.masked_copy(composed, "hydra").hydra
         if hydra.sweeper.get("params"):
             raise UserError("hydra.sweeper.params are for a sweep: call expkit.sweep")
         with open_dict(composed):
             del composed["hydra"]
         return config_of(composed), composed, hydra
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error)) from error

@@ -1,0 +1,17 @@
+"""expkit from Python: the objects of the command line, for notebooks and programs.
+
+    import expkit
+
+    run = expkit.run("+experiment=digits", "epochs=1")
+    model = expkit.load(run.folder)
+    model.predict(["a.jpg", "b.png"])
+    model.evaluate("more_photos").metrics
+
+What the command line ends with a message and a status is a `UserError` here. The working directory, logging and signal
+handlers stay as they are, and several runs may follow one another in a process.
+"""
+
+from expkit.api.model import Model, load
+from expkit.api.running import Result, compose, run
+
+__all__ = ["Model", "Result", "compose", "load", "run"]
