@@ -109,6 +109,7 @@ def check_node(group: str, node: Node, where: str | None = None) -> dict[str, An
 
     `where` it stands, if elsewhere.
     """
+    advice = "" if where else f"; or choose one of expkit's with {group}=NAME"
     where = where or group
     if "_target_" not in node:
         raise UserError(f"{where} has no _target_; choose one with {group}=NAME, --help shows the names")
@@ -118,7 +119,7 @@ def check_node(group: str, node: Node, where: str | None = None) -> dict[str, An
     try:
         function = trust.resolve(target, f"{where}._target_", [f"expkit.{group}"])
     except UserError as error:
-        raise UserError(f"{error}; or choose one of expkit's with {group}=NAME") from None
+        raise UserError(f"{error}{advice}") from None
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     whole = check_arguments(function, arguments, where)
     if trust.is_users(target):

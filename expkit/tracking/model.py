@@ -13,7 +13,7 @@ from mlflow.types.schema import AnyType
 
 from expkit.run_folder import RunFolder
 from expkit.trained.description import what_serves
-from expkit.trained.own_code import own_code, requirement
+from expkit.trained.own_code import own_code, own_modules, requirement
 from expkit.urls import file_url
 
 PACKAGES = (
@@ -50,10 +50,11 @@ def log_model(folder: RunFolder, run_id: str) -> None:
     )
     package = Path(__file__).parents[1]
     served = what_serves(folder)
-    code, requirements = own_code(served["own"])
+    own = own_modules(served)
+    code, requirements = own_code(own)
     with TemporaryDirectory() as place:
         description = Path(place, "served.json")
-        description.write_text(json.dumps(served), encoding="utf-8")
+        description.write_text(json.dumps(served | {"own": own}), encoding="utf-8")
         with mlflow.start_run(run_id=run_id):
             mlflow.pyfunc.log_model(
                 name="model",

@@ -28,7 +28,7 @@ class ImageClassifier(PythonModel):
         from expkit.trained.classifier import Trained
 
         description = json.loads(Path(context.artifacts["served"]).read_text(encoding="utf-8"))
-        self.trained = Trained(description, Path(context.artifacts["weights"]))
+        self.trained = Trained(description, Path(context.artifacts["weights"]), own=description["own"])
 
     # A hint that MLflow takes for its own business: without one, or with another, it warns at each load.
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:

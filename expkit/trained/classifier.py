@@ -1,19 +1,20 @@
 """A trained model that classifies images as its run validated them, to the bit."""
 
-import importlib
-from collections.abc import Mapping
+import pkgutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from expkit.build import build, keys_of
+from expkit.build import keys_of
 from expkit.data.images.reading import Reading
 from expkit.errors import UserError
 from expkit.features.extraction import Body
 from expkit.model.layout import to_channels_last
 from expkit.model.weights import read_safetensors
+from expkit.own_functions import made
 from expkit.run_folder import RunFolder
 from expkit.trained.inputs import images_of, read_input
 
@@ -27,17 +28,21 @@ BATCH = 64
 class Trained:
     """A model with what it needs: transform, class names, how pixels are read, and the precision of its validation."""
 
-    def __init__(self, description: Mapping[str, Any], weights: Path, device: str = "cpu") -> None:
+    def __init__(
+        self, description: Mapping[str, Any], weights: Path, device: str = "cpu", own: Collection[str] = ()
+    ) -> None:
         """Build the model that `expkit.trained.description` describes, with the weights in a safetensors file.
 
-        Raises UserError for a damaged file, and one that does not fit the model.
+        `own` are modules whose code came along with the description, so that they are imported as they are. Raises
+        UserError for any other code than expkit's that the user does not trust, for a damaged file, and one that does
+        not fit the model.
         """
         self.description = description
         self.classes: list[str] = description["classes"]
         self.image_size: int = description["image_size"]
         self.reading = Reading(**description["reading"])
-        self.transforms = made(description, "augment", self.image_size)
-        self.model = made(description, "model", len(self.classes))
+        self.transforms = described(description, "augment", self.image_size, own=own)
+        self.model = described(description, "model", len(self.classes), own=own)
         load_into(self.model, weights)
         self.device = torch.device(device)
         self.model.eval().requires_grad_(False).to(self.device)
@@ -53,12 +58,15 @@ class Trained:
     def of_run(cls, folder: RunFolder, device: str = "cpu") -> "Trained":
         """The model that a run exported; of one that is not finished, the best so far, with a warning.
 
-        Raises UserError where the run has no weights, or none that fit.
+        Raises UserError where the run has no weights, or none that fit, and where its config, which may come from
+        anyone, names code that the user does not trust.
         """
-        from expkit.trained.description import what_serves  # reads configs, for which a served model has no Hydra
+        from expkit.trained.description import check, what_serves  # read configs, as a served model does not
         from expkit.trained.weights import weights_of
 
-        return cls(what_serves(folder), weights_of(folder), device)
+        served = what_serves(folder)
+        check(served, folder)
+        return cls(served, weights_of(folder), device)
 
     def pixels(self, image: Any, number: int = 1) -> Tensor:
         """One image as the model's input, uint8 H x W x 3; `expkit.trained.inputs` says what an image may be.
@@ -125,10 +133,9 @@ def load_into(model: torch.nn.Module, weights: Path) -> None:
         ) from error
 
 
-def made(description: Mapping[str, Any], group: str, *wired: object) -> Any:
-    """What the node of a group describes; a function of the user's own is taken as it is: its code came along."""
+def described(description: Mapping[str, Any], group: str, *wired: object, own: Collection[str]) -> Any:
+    """What the node of a group describes; code of `own` modules is taken as it is: it came along."""
     node = description[group]
-    module, _, name = str(node["_target_"]).rpartition(".")
-    if module.partition(".")[0] not in description["own"]:
-        return build(node, *wired, group=group)
-    return getattr(importlib.import_module(module), name)(*wired, **keys_of(node))
+    if str(node["_target_"]).partition(".")[0] in own:
+        return pkgutil.resolve_name(str(node["_target_"]))(*wired, **keys_of(node))
+    return made(node, *wired, group=group)

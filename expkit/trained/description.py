@@ -1,30 +1,32 @@
 """All that a trained model needs to be built again and to read images, as plain values."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 
+from expkit.check import Count, check_value
 from expkit.command import command
 from expkit.config.files import load_yaml
+from expkit.config.schema import check_node
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder, read_json
-from expkit.trained.own_code import LIBRARIES
+from expkit.secrets import resolved
 
 
 def what_serves(folder: RunFolder) -> dict[str, Any]:
     """What `Trained` is made of, besides weights, and no more of a run: not where its data came from.
 
-    Of a run that is not finished, as far as it came; raises UserError where that is not far enough.
+    Of a run that is not finished, as far as it came; raises UserError where that is not far enough, or its config.yaml
+    is damaged.
     """
     config, outcome = load_yaml(folder.config), outcome_of(folder)
-    model, augment = (dict(plain(getattr(config, name))) for name in ("model", "augment"))
+    model, augment = (node_of(config, name, folder) for name in ("model", "augment"))
     if "weights" in model:
         model["weights"] = None  # those of the run are loaded
-    tops = {str(node["_target_"]).partition(".")[0] for node in (model, augment)}
     return {
         "model": model,
         "augment": augment,
-        "own": sorted(tops.difference(LIBRARIES)),
         "image_size": config.image_size,
         "reading": outcome.get("reading", {}),
         "precision": outcome.get("precision", "fp32"),
@@ -50,6 +52,19 @@ def outcome_of(folder: RunFolder) -> dict[str, Any]:
     return begun
 
 
-def plain(node: Any) -> Any:
-    """A node of a config as plain values."""
-    return OmegaConf.to_container(node, resolve=True)
+def node_of(config: DictConfig, group: str, folder: RunFolder) -> dict[str, Any]:
+    """The node of a group in a run's config as plain values. Raises UserError where there is none."""
+    node = config.get(group)
+    if not isinstance(node, DictConfig) or "_target_" not in node:
+        raise UserError(f"{folder.config} has no {group} with a _target_: put a whole copy in its place")
+    return resolved(node)
+
+
+def check(served: Mapping[str, Any], folder: RunFolder) -> None:
+    """Raise UserError for what a run's config may not name: it may come from anyone, and be edited."""
+    try:
+        for group in ("augment", "model"):
+            check_node(group, served[group], group)
+        check_value("image_size", served["image_size"], Count)
+    except UserError as error:
+        raise UserError(f"{folder.config}: {error}") from None

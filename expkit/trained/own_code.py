@@ -2,16 +2,34 @@
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from expkit import trust
 from expkit.errors import UserError
 
 LIBRARIES = ("expkit", "torch", "torchvision")
 """Packages that a config may name without being the user's own."""
+
+
+def own_modules(served: Mapping[str, Any]) -> list[str]:
+    """The modules of the user's own that `expkit.trained.description` names for a run.
+
+    Raises UserError for one that is not trusted: a run's config may come from anyone, and code that goes along with a
+    logged model is run wherever that is loaded.
+    """
+    names = set()
+    for group in ("augment", "model"):
+        target = str(served[group]["_target_"])
+        name = target.partition(".")[0]
+        if name not in LIBRARIES and not trust.is_users(target):
+            raise UserError(trust.refusal(target, f"{group}._target_"))
+        names.add(name)
+    return sorted(names.difference(LIBRARIES))
 
 
 def own_code(names: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -15,11 +15,12 @@ from expkit.augment import none, side_on
 from expkit.build import build
 from expkit.data.files import ImageFiles
 from expkit.data.packed import Packed
+from expkit.errors import UserError
 from expkit.features import FeatureCache, Frozen
 from expkit.feed.loading import make_loader
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.trained.description import what_serves
-from expkit.trained.own_code import own_code
+from expkit.trained.own_code import own_code, own_modules
 from expkit.trainer.evaluate import evaluate
 
 PHOTOS = 24
@@ -43,7 +44,7 @@ def finished(path, precision="fp32", **config):
 def loaded(path, served, model):
     from expkit.tracking.pyfunc import ImageClassifier
 
-    (path / "served.json").write_text(json.dumps(served))
+    (path / "served.json").write_text(json.dumps(served | {"own": []}))
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path / "weights")
     classifier = ImageClassifier()
     artifacts = {"served": str(path / "served.json"), "weights": str(path / "weights")}
@@ -137,15 +138,22 @@ def test_code_of_the_users_own_goes_along(tmp_path, monkeypatch):
         image_size=8,
     )
     served = what_serves(folder)
-    assert served["own"] == ["my_net"]
+    with pytest.raises(UserError, match="EXPKIT_TRUST=my_net"):
+        own_modules(served)
+    monkeypatch.setenv("EXPKIT_TRUST", "my_net")
+    assert own_modules(served) == ["my_net"]
     assert served["model"] == {"_target_": "my_net.tiny", "width": 4}
-    assert own_code(served["own"]) == ([str(tmp_path / "my_net.py")], [])
+    assert own_code(["my_net"]) == ([str(tmp_path / "my_net.py")], [])
     assert own_code(["timm"])[1][0].startswith("timm==")
 
-    from expkit.trained.classifier import made
+    from expkit.trained.classifier import described
 
-    assert made(served, "model", 3) == ("net", 3, 4)
+    monkeypatch.delenv("EXPKIT_TRUST")
+    assert described(served, "model", 3, own=["my_net"]) == ("net", 3, 4)
     sys.modules.pop("my_net")
+    with pytest.raises(UserError, match=r"EXPKIT_TRUST=my_net"):
+        described(served, "model", 3, own=[])
+    assert "my_net" not in sys.modules
 
 
 def test_loading_the_model_says_nothing_on_the_screen(recwarn):
