@@ -9,7 +9,6 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -20,29 +19,23 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit import interrupt, trust
 from expkit.build import build
-from expkit.causes import is_full, is_refusal
-from expkit.command_line.guard import clear
+from expkit.causes import is_full
 from expkit.command_line.hydra_line import run_hydra, split_folders
 from expkit.command_line.of_run import config_for
-from expkit.config.composed import experiment, explain, written
+from expkit.command_line.one_run import run_composed
+from expkit.config.composed import explain
 from expkit.config.composition import expanded
 from expkit.config.edited import heed_edits
 from expkit.config.files import load_yaml
 from expkit.config.schema import ROOT
 from expkit.errors import UserError
-from expkit.grid.again import is_sent, job_again
-from expkit.grid.tracked import place_in_grid
+from expkit.grid.again import is_sent
 from expkit.project import project_of
-from expkit.run_folder import RunFolder, read_json
-from expkit.secrets import typed_overrides
+from expkit.run_folder import read_json
 from expkit.tracking import send_rest
 from expkit.tracking.finding import config_of, find_run
 from expkit.urls import hide
 from expkit.words import many
-
-REFUSED_FILES = {"expkit.log", ".lock", ".create.lock", ".tracking.lock", "end.json", "tracking.json", "tracking.log"}
-"""What a run has left that was refused once its data or model were read."""
-
 
 NO_FOLDER = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 """How a system says that a folder cannot be where it was asked for."""
@@ -162,33 +155,8 @@ def shortened(text: str) -> str:
 
 def run_task(composed: DictConfig) -> object:
     """Run the task of one composed config in the folder that Hydra has made for it."""
-    hydra_config = HydraConfig.get()
-    folder = Path(hydra_config.runtime.output_dir)
-    place = place_in_grid(hydra_config)
-    grid = folder / place["parent"] if place else None
-    only_begun = {"config.yaml", "run.json", str(hydra_config.output_subdir)}
-    try:
-        if hydra_config.mode == RunMode.RUN and hydra_config.sweeper.get("params"):
-            raise UserError(
-                "hydra.sweeper.params are for a sweep, and one run would ignore them: add -m, or leave +sweeps out"
-            )
-        config = config_of(composed)
-        values, overrides = written(config, composed), typed_overrides(hydra_config)
-        if place and (folder / "config.yaml").exists():
-            run = job_again(RunFolder(folder, experiment()), replace(config, **values), overrides)
-        else:
-            run = RunFolder.create(folder, experiment(), values, overrides, **place)
-    except UserError:
-        clear(folder, only_begun, grid)
-        raise
-    try:
-        done = build(config.task, config, run, group="task")
-    except UserError as error:
-        if grid is None and is_refusal(error) and not run.has_begun:
-            clear(folder, only_begun | REFUSED_FILES)
-        raise
-    clear(folder, only_begun, grid)
-    return done
+    hydra = HydraConfig.get()
+    return run_composed(composed, hydra, Path(hydra.runtime.output_dir))
 
 
 def resume(run: str, others: list[str]) -> None:

@@ -12,6 +12,8 @@ from expkit.api.overriding import Folders, explaining, listed
 
 if TYPE_CHECKING:
     import pandas as pd
+    from hydra.conf import HydraConf
+    from omegaconf import DictConfig
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def compose(*overrides: str, config_dir: Folders = ()) -> dict[str, Any]:
 
     Raises UserError for whatever the command line would refuse.
     """
-    return asdict(prepared(overrides, config_dir)[0])
+    from expkit.tracking.finding import config_of
+
+    with explaining():
+        return asdict(config_of(composed_of(overrides, config_dir)[0]))
 
 
 def run(*overrides: str, config_dir: Folders = ()) -> Result:
@@ -81,30 +86,25 @@ def run(*overrides: str, config_dir: Folders = ()) -> Result:
 
     `config_dir` are folders of configs of your own. Raises UserError for what can be mended.
     """
-    from expkit.build import build
-    from expkit.config.composed import experiment, written
-    from expkit.run_folder import RunFolder
-    from expkit.secrets import typed_overrides
+    from expkit.command_line.guard import look
+    from expkit.command_line.one_run import run_composed
 
-    config, composed, hydra = prepared(overrides, config_dir)
-    path = Path(hydra.run.dir).absolute()
-    folder = RunFolder.create(path, experiment(hydra), written(config, composed), typed_overrides(hydra))
-    return Result(folder.path, float(build(config.task, config, folder, group="task") or 0.0))
+    with explaining():
+        composed, hydra, path = composed_of(overrides, config_dir)
+        return Result(path, float(run_composed(composed, hydra, path, look(path)) or 0.0))
 
 
-def prepared(overrides: Iterable[str], config_dir: Folders) -> tuple[Any, Any, Any]:
-    """The checked config of overrides, what it was composed of, and Hydra's node."""
+def composed_of(overrides: Iterable[str], config_dir: Folders) -> "tuple[DictConfig, HydraConf, Path]":
+    """What overrides compose, Hydra's node of it, and the folder of the run."""
     from omegaconf import OmegaConf, open_dict
 
     from expkit.command_line.hydra_line import compose as composed_by
-    from expkit.errors import UserError
-    from expkit.tracking.finding import config_of
+    from expkit.command_line.one_run import refuse_params
 
-    with explaining():
-        composed = composed_by(*overrides, folders=listed(config_dir))
-        hydra = OmegaConf.masked_copy(composed, "hydra").hydra
-        if hydra.sweeper.get("params"):
-            raise UserError("hydra.sweeper.params are for a sweep: call expkit.sweep")
-        with open_dict(composed):
-            del composed["hydra"]
-        return config_of(composed), composed, hydra
+    composed = composed_by(*overrides, "hydra.mode=RUN", folders=listed(config_dir))
+    hydra = OmegaConf.masked_copy(composed, "hydra").hydra
+    refuse_params(hydra)
+    path = Path(composed.hydra.run.dir).absolute()  # which may refer to any key
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed, hydra, path

@@ -76,12 +76,13 @@ def look(folder: Path) -> Found:
     return Found(entries, tuple(path for path in (folder, *folder.parents) if not path.exists()))
 
 
-def clear(folder: Path, names: set[str], grid: Path | None = None) -> None:
+def clear(folder: Path, names: set[str], found: Found) -> None:
     """Remove what this process made in a run's folder, if that is only `names`, and folders that it made for them.
 
-    `grid` is the folder of the grid that the run is a job of.
+    `found` is what there was before.
     """
-    found = found_by(folder.resolve(), grid)
+    if not folder.is_dir():
+        return
     made = {path.name for path in folder.iterdir()} - found.entries
     if not made <= names:
         return
@@ -96,7 +97,10 @@ def clear(folder: Path, names: set[str], grid: Path | None = None) -> None:
 
 
 def found_by(folder: Path, grid: Path | None) -> Found:
-    """What there was of a run's folder: this process looked, or for a job, the one that began the grid."""
+    """What there was of a run's folder: this process looked, or for a job, the one that began the grid.
+
+    `grid` is the folder of the grid that the run is a job of.
+    """
     if grid is None:
         return BEFORE.get(folder, Found(frozenset(path.name for path in folder.iterdir())))
     first = folder.relative_to(grid.resolve()).parts[0]

@@ -96,8 +96,10 @@ def by_key(overrides: Sequence[str]) -> dict[str, str]:
 
 def place_in_grid(hydra: HydraConf) -> dict[str, Any]:
     """The facts of a run that is a job of a grid, none for any other; `hydra` is the node of the job."""
+    if hydra.mode != RunMode.MULTIRUN:
+        return {}
     grid = Path(hydra.runtime.cwd, hydra.sweep.dir)
-    if hydra.mode != RunMode.MULTIRUN or read_json(grid / "run.json").get("kind") != "grid":
+    if read_json(grid / "run.json").get("kind") != "grid":
         return {}
     return {
         "parent": path_to_parent(grid, Path(hydra.runtime.output_dir)),

@@ -33,6 +33,21 @@ def test_a_mistake_is_an_exception_with_a_sentence(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_is_left_of_a_run_that_was_refused_but_what_lay_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="in Python: call expkit"):
+        expkit.compose(*SMALL, "+sweeps=lr_wd_pct_start")
+    for refused in ("model.weights=nowhere.pt", "batch_size=1"):
+        with pytest.raises(UserError):
+            expkit.run(*SMALL, refused, "hydra.run.dir=a/${seed}")
+        assert not list(tmp_path.iterdir())
+    (tmp_path / "a" / "0").mkdir(parents=True)
+    (tmp_path / "a" / "0" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError):
+        expkit.run(*SMALL, "batch_size=1", "hydra.run.dir=a/${seed}")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a", "0", "notes.txt"]
+
+
 def test_nothing_of_the_process_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 

@@ -22,9 +22,13 @@ def begin(folder: Path) -> None:
     write_json(folder / "run.json", {})
 
 
+def clear(folder: Path, grid: Path | None = None) -> None:
+    guard.clear(folder, OURS, guard.found_by(folder.resolve(), grid))
+
+
 def test_folders_that_were_made_for_a_refused_run_go(tmp_path):
     begin(tmp_path / "outputs" / "pets" / "now")
-    guard.clear(tmp_path / "outputs" / "pets" / "now", OURS)
+    clear(tmp_path / "outputs" / "pets" / "now")
     assert not list(tmp_path.iterdir())
 
 
@@ -35,7 +39,7 @@ def test_folders_that_were_there_stay(tmp_path, monkeypatch, name):
     monkeypatch.chdir(place)
     before = sorted(tmp_path.rglob("*"))
     begin(Path(name))
-    guard.clear(Path(name), OURS)
+    clear(Path(name))
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -43,20 +47,20 @@ def test_files_of_the_user_stay_and_ours_beside_them_go(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     begin(tmp_path / "mine")
-    guard.clear(tmp_path / "mine", OURS)
+    clear(tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
 
 
 def test_a_run_that_left_something_stays(tmp_path):
     begin(tmp_path / "run")
     (tmp_path / "run" / "plots").mkdir()
-    guard.clear(tmp_path / "run", OURS)
+    clear(tmp_path / "run")
     assert (tmp_path / "run" / ".hydra").is_dir()
 
 
 def test_a_folder_that_nobody_looked_at_before_is_left_alone(tmp_path):
     (tmp_path / ".hydra").mkdir()
-    guard.clear(tmp_path, OURS)
+    clear(tmp_path)
     assert (tmp_path / ".hydra").is_dir()
 
 
@@ -64,7 +68,7 @@ def test_the_folder_of_a_grids_job_goes_unless_it_was_there(tmp_path):
     write_json(tmp_path / "run.json", {"kind": "grid", "found": ["0"]})
     for name in ("0", "1"):
         (tmp_path / name / ".hydra").mkdir(parents=True)
-        guard.clear(tmp_path / name, OURS, tmp_path)
+        clear(tmp_path / name, tmp_path)
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["0"]
     assert not list((tmp_path / "0").iterdir())
 

@@ -256,6 +256,7 @@ def test_a_model_of_ones_own_goes_into_graphs_but_not_into_safetensors(run_of, t
     values.model = node
     OmegaConf.save(values, folder.config)
     save_weights(Mine(2), folder.exported_weights)
+    monkeypatch.setenv("EXPKIT_TRUST", "mine_to_export")
     with pytest.raises(UserError, match=r"task\.format=onnx or torch_export"):
         export(config, folder, out=str(tmp_path / "weights"))
     export(config, folder, out=str(tmp_path / "program"), format="torch_export")
