@@ -9,10 +9,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from annotated_types import Ge, Le
 from PIL import Image
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from expkit.check import Portion, checked
 
@@ -69,88 +71,53 @@ def none(size: int, *, resize: Resize = "crop") -> Transforms:
     return joined(size, resize)
 
 
+class Amount(TypedDict, total=False):
+    """The keys that all augmentations share."""
+
+    resize: Annotated[
+        Resize,
+        Field(
+            "crop",
+            description="as in `none`; in training a crop or a padded image lies at a random position along its longer "
+            "side.",
+        ),
+    ]
+    flip: Annotated[Chance, Field(0.5, description="chance of a left-right flip.")]
+    rotate: Annotated[Degrees, Field(10.0, description="most degrees of a rotation to either side, beside others.")]
+    zoom: Annotated[Zoom, Field(1.1, description="most by which the image is enlarged.")]
+    shift: Annotated[
+        Shift,
+        Field(0.05, description="most by which the image moves along each axis, as a share of the side."),
+    ]
+    p_affine: Annotated[Chance, Field(0.75, description="chance of each of rotation, zoom and shift.")]
+    lighting: Annotated[Portion, Field(0.2, description="most by which brightness and contrast change, as a share.")]
+    p_lighting: Annotated[Chance, Field(0.75, description="chance of each of brightness and contrast.")]
+
+
 @checked
-def side_on(
-    size: int,
-    *,
-    resize: Resize = "crop",
-    flip: Chance = 0.5,
-    rotate: Degrees = 10.0,
-    zoom: Zoom = 1.1,
-    shift: Shift = 0.05,
-    p_affine: Chance = 0.75,
-    lighting: Portion = 0.2,
-    p_lighting: Chance = 0.75,
-) -> Transforms:
-    """Augment photos taken from the side, where up is up: pets, people, products.
-
-    resize: as in `none`; in training a crop or a padded image lies at a random position along its longer side.
-    flip: chance of a left-right flip.
-    rotate: most degrees of a rotation to either side.
-    zoom: most by which the image is enlarged.
-    shift: most by which the image moves along each axis, as a share of the side.
-    p_affine: chance of each of rotation, zoom and shift.
-    lighting: most by which brightness and contrast change, as a share.
-    p_lighting: chance of each of brightness and contrast.
-    """
-    from expkit.augment.transforms import Amounts
-
-    amounts = Amounts(
-        flip=flip,
-        flip_vertical=0.0,
-        quarter_turns=False,
-        rotate=rotate,
-        zoom=zoom,
-        shift=shift,
-        p_affine=p_affine,
-        lighting=lighting,
-        p_lighting=p_lighting,
-    )
-    return joined(size, resize, amounts)
+def side_on(size: int, **keys: Unpack[Amount]) -> Transforms:
+    """Augment photos taken from the side, where up is up: pets, people, products."""
+    return augmenting(size, flip_vertical=0.0, quarter_turns=False, **keys)
 
 
 @checked
 def top_down(
-    size: int,
-    *,
-    resize: Resize = "crop",
-    flip: Chance = 0.5,
-    flip_vertical: Chance = 0.5,
-    quarter_turns: bool = True,
-    rotate: Degrees = 10.0,
-    zoom: Zoom = 1.1,
-    shift: Shift = 0.05,
-    p_affine: Chance = 0.75,
-    lighting: Portion = 0.2,
-    p_lighting: Chance = 0.75,
+    size: int, *, flip_vertical: Chance = 0.5, quarter_turns: bool = True, **keys: Unpack[Amount]
 ) -> Transforms:
     """Augment pictures that have no up: satellite and aerial images, microscopy, tiles.
 
-    resize: as in `side_on`.
-    flip: chance of a left-right flip.
-    flip_vertical: chance of an upside-down flip.
-    quarter_turns: turn by 0, 90, 180 or 270 degrees, each equally often.
-    rotate: most degrees of a further rotation to either side.
-    zoom: most by which the image is enlarged.
-    shift: most by which the image moves along each axis, as a share of the side.
-    p_affine: chance of each of rotation, zoom and shift.
-    lighting: most by which brightness and contrast change, as a share.
-    p_lighting: chance of each of brightness and contrast.
+    Args:
+        flip_vertical: chance of an upside-down flip.
+        quarter_turns: turn by 0, 90, 180 or 270 degrees, each equally often.
     """
+    return augmenting(size, flip_vertical=flip_vertical, quarter_turns=quarter_turns, **keys)
+
+
+def augmenting(size: int, *, resize: Resize, **amounts: Any) -> Transforms:
+    """The transforms of these amounts, all of `expkit.augment.transforms.Amounts`."""
     from expkit.augment.transforms import Amounts
 
-    amounts = Amounts(
-        flip=flip,
-        flip_vertical=flip_vertical,
-        quarter_turns=quarter_turns,
-        rotate=rotate,
-        zoom=zoom,
-        shift=shift,
-        p_affine=p_affine,
-        lighting=lighting,
-        p_lighting=p_lighting,
-    )
-    return joined(size, resize, amounts)
+    return joined(size, resize, Amounts(**amounts))
 
 
 def joined(size: int, resize: Resize, amounts: "Amounts | None" = None) -> Transforms:

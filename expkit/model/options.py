@@ -31,6 +31,12 @@ PixelMean = Annotated[Mean, Field(description="Mean of the pixels taken off, red
 PixelStd = Annotated[Std, Field(description="Standard deviation that the pixels are divided by, on the same scale.")]
 
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of the pixels of ImageNet, red, green and blue, on a scale of 0 to 1."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of the pixels of ImageNet, on the same scale."""
+
+
 class Shared(TypedDict, total=False):
     """The keys that all models share with one default and one meaning."""
 
@@ -72,10 +78,11 @@ class Shared(TypedDict, total=False):
     ]
 
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-"""Mean of the pixels of ImageNet, red, green and blue, on a scale of 0 to 1."""
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of the pixels of ImageNet, on the same scale."""
+class SharedOfImagenet(Shared, total=False):
+    """The same with the pixels of ImageNet by default."""
+
+    mean: Annotated[PixelMean, Field(IMAGENET_MEAN)]
+    std: Annotated[PixelStd, Field(IMAGENET_STD)]
 
 
 def drawn_seed() -> int:

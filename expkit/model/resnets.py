@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 from pydantic import Field
 
 from expkit.check import checked
-from expkit.model.options import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    BodyGroups,
-    Classes,
-    Features,
-    Options,
-    PixelMean,
-    PixelStd,
-    Shared,
-)
+from expkit.model.options import BodyGroups, Classes, Features, Options, SharedOfImagenet
 
 if TYPE_CHECKING:
     from expkit.model.classifier import Classifier
@@ -39,9 +29,7 @@ def resnet18(
     body_groups: BodyGroups = (),
     *,
     weights: Weights = None,
-    mean: PixelMean = IMAGENET_MEAN,
-    std: PixelStd = IMAGENET_STD,
-    **shared: Unpack[Shared],
+    **shared: Unpack[SharedOfImagenet],
 ) -> "Classifier | HeadOnly":
     """torchvision's resnet18 up to its last feature map, and a new head for `classes` classes.
 
@@ -53,7 +41,7 @@ def resnet18(
     from expkit.model.building import built
     from expkit.model.torchvision_body import resnet_body
 
-    options = Options(weights, mean, std, **shared)
+    options = Options(weights, **shared)
     return built(partial(resnet_body, "resnet18"), classes, features, body_groups, options)
 
 
@@ -64,9 +52,7 @@ def resnet34(
     body_groups: BodyGroups = (),
     *,
     weights: Weights = None,
-    mean: PixelMean = IMAGENET_MEAN,
-    std: PixelStd = IMAGENET_STD,
-    **shared: Unpack[Shared],
+    **shared: Unpack[SharedOfImagenet],
 ) -> "Classifier | HeadOnly":
     """torchvision's resnet34 up to its last feature map, and a new head for `classes` classes.
 
@@ -78,5 +64,5 @@ def resnet34(
     from expkit.model.building import built
     from expkit.model.torchvision_body import resnet_body
 
-    options = Options(weights, mean, std, **shared)
+    options = Options(weights, **shared)
     return built(partial(resnet_body, "resnet34"), classes, features, body_groups, options)

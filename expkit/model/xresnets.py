@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Unpack
 from pydantic import Field
 
 from expkit.check import checked
-from expkit.model.options import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    BodyGroups,
-    Classes,
-    Features,
-    Options,
-    PixelMean,
-    PixelStd,
-    Shared,
-)
+from expkit.model.options import BodyGroups, Classes, Features, Options, SharedOfImagenet
 
 if TYPE_CHECKING:
     from expkit.model.classifier import Classifier
@@ -38,9 +28,7 @@ def xresnet18(
     body_groups: BodyGroups = (),
     *,
     weights: Weights = None,
-    mean: PixelMean = IMAGENET_MEAN,
-    std: PixelStd = IMAGENET_STD,
-    **shared: Unpack[Shared],
+    **shared: Unpack[SharedOfImagenet],
 ) -> "Classifier | HeadOnly":
     """An xresnet18 with a head for `classes` classes; layer groups: stem to layer2, layer3 and layer4, head.
 
@@ -50,7 +38,7 @@ def xresnet18(
     from expkit.model.building import built
     from expkit.model.xresnet_body import body_of
 
-    options = Options(weights, mean, std, **shared)
+    options = Options(weights, **shared)
     return built(partial(body_of, "xresnet18", (2, 2, 2, 2), 1), classes, features, body_groups, options)
 
 
@@ -61,9 +49,7 @@ def xresnet34(
     body_groups: BodyGroups = (),
     *,
     weights: Weights = None,
-    mean: PixelMean = IMAGENET_MEAN,
-    std: PixelStd = IMAGENET_STD,
-    **shared: Unpack[Shared],
+    **shared: Unpack[SharedOfImagenet],
 ) -> "Classifier | HeadOnly":
     """An xresnet34 with a head for `classes` classes; layer groups: stem to layer2, layer3 and layer4, head.
 
@@ -73,7 +59,7 @@ def xresnet34(
     from expkit.model.building import built
     from expkit.model.xresnet_body import body_of
 
-    options = Options(weights, mean, std, **shared)
+    options = Options(weights, **shared)
     return built(partial(body_of, "xresnet34", (3, 4, 6, 3), 1), classes, features, body_groups, options)
 
 
@@ -84,9 +70,7 @@ def xresnet50(
     body_groups: BodyGroups = (),
     *,
     weights: Weights = None,
-    mean: PixelMean = IMAGENET_MEAN,
-    std: PixelStd = IMAGENET_STD,
-    **shared: Unpack[Shared],
+    **shared: Unpack[SharedOfImagenet],
 ) -> "Classifier | HeadOnly":
     """An xresnet50 with a head for `classes` classes; layer groups: stem to layer2, layer3 and layer4, head.
 
@@ -96,5 +80,5 @@ def xresnet50(
     from expkit.model.building import built
     from expkit.model.xresnet_body import body_of
 
-    options = Options(weights, mean, std, **shared)
+    options = Options(weights, **shared)
     return built(partial(body_of, "xresnet50", (3, 4, 6, 3), 4), classes, features, body_groups, options)
