@@ -6,13 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from expkit.augment import Transforms
-from expkit.data.items import Images
 from expkit.features.cache import FeatureCache
 from expkit.features.identity import Frozen
 from expkit.features.rows import Features
 from expkit.feed.loading import Batch, batches_of, order
-from expkit.feed.phases import OpenFeatures
+from expkit.feed.phases import Asked, OpenFeatures
 
 MEASURED = 1024
 """Rows that a model measures at once, where it need not remember them: small batches would take longer to begin."""
@@ -48,18 +46,12 @@ class FeatureLoader:
 def opener(cache: FeatureCache, frozen: Frozen, num_workers: int | Literal["auto"]) -> OpenFeatures:
     """What gives batches of the features of a frozen body; those that the cache lacks are computed as it is asked."""
 
-    def open_features(
-        images: Images,
-        transforms: Transforms,
-        views: Sequence[int | None],
-        *,
-        batch_size: int,
-        seed: int,
-        train: bool,
-    ) -> FeatureLoader:
-        part = "train" if train else "valid"
-        rows = cache.views(frozen, images, transforms, views, seed=seed, num_workers=num_workers, part=part)
-        labels = torch.from_numpy(images.labels)
-        return FeatureLoader(rows, labels, batch_size=batch_size, seed=seed, train=train)
+    def open_features(asked: Asked) -> FeatureLoader:
+        part = "train" if asked.train else "valid"
+        rows = cache.views(
+            frozen, asked.images, asked.transforms, asked.views, seed=asked.seed, num_workers=num_workers, part=part
+        )
+        labels = torch.from_numpy(asked.images.labels)
+        return FeatureLoader(rows, labels, batch_size=asked.batch_size, seed=asked.seed, train=asked.train)
 
     return open_features

@@ -1,8 +1,8 @@
 """What each phase of a run reads: batches of images, or of features that the frozen body computed once."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -17,20 +17,21 @@ Key = tuple[object, ...]
 """What tells apart the images of one part of the data in a phase."""
 
 
-class OpenFeatures(Protocol):
-    """Gives batches of precomputed features; what is missing of them is computed now."""
+@dataclass(frozen=True)
+class Asked:
+    """Of which images precomputed features are asked, and in which batches."""
 
-    def __call__(
-        self,
-        images: Images,
-        transforms: Transforms,
-        views: Sequence[int | None],
-        *,
-        batch_size: int,
-        seed: int,
-        train: bool,
-    ) -> Loader:
-        """Batches of these views of each image, None: as in validation."""
+    images: Images
+    transforms: Transforms
+    views: Sequence[int | None]
+    """Those of each image that are read by turns; None: as in validation."""
+    batch_size: int
+    seed: int
+    train: bool
+
+
+OpenFeatures = Callable[[Asked], Loader]
+"""Gives batches of precomputed features; what is missing of them is computed now."""
 
 
 class Feed:
@@ -109,7 +110,7 @@ class Feed:
         """Batches of precomputed features of these views of each image, None: as in validation."""
         assert self.open_features is not None
         images = self.data.train if train else self.data.valid
-        return self.open_features(images, transforms, views, batch_size=self.config.batch_size, seed=seed, train=train)
+        return self.open_features(Asked(images, transforms, views, self.config.batch_size, seed, train))
 
     def augmented(self) -> Iterator[Loader]:
         """Validation batches of each augmented view that the last evaluation averages over, drawn from (seed, view)."""
