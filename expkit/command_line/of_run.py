@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from expkit.command import command
 from expkit.command_line.hydra_line import compose
@@ -58,6 +58,8 @@ def at(folder: Path, node: Any) -> Any:
     """A value or node of a config whose relative paths lead from `folder`, where something lies there."""
     if isinstance(node, DictConfig):
         return OmegaConf.create({key: at(folder, node._get_node(key)) for key in node})
+    if isinstance(node, ListConfig):
+        return OmegaConf.create([at(folder, node._get_node(number)) for number in range(len(node))])
     value = node._value() if hasattr(node, "_value") else node
     if isinstance(value, str) and value and os.path.lexists(folder / value):
         return str(folder / value)
