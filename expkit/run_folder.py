@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +20,7 @@ from expkit.command import command, shown
 from expkit.errors import Unavailable, UserError
 from expkit.json_shapes import SHAPES, misfit, parsed
 from expkit.project import place_of, relocatable
-from expkit.secrets import hide_in_files, warn_of_password
+from expkit.secrets import warn_of_password
 from expkit.urls import hide
 
 RUN_FILES = (
@@ -169,6 +170,15 @@ class RunFolder:
             yield
         finally:
             lock.release()
+
+
+def hide_in_files(folder: Path) -> None:
+    """Take passwords out of what Hydra wrote of a run; config.yaml alone keeps one that stands there as such."""
+    for path in folder.glob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        shown = hide(text)
+        if shown != text:
+            write_whole(path, partial(Path.write_text, data=shown, encoding="utf-8"))
 
 
 def kept_values(config: Mapping[str, Any]) -> dict[str, Any]:

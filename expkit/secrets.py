@@ -91,14 +91,6 @@ def part(text: Any, key: Any) -> Any:
     return text[key] if isinstance(text, list) and isinstance(key, int) and key < len(text) else None
 
 
-def hide_in_files(folder: Path) -> None:
-    """Take passwords out of what Hydra wrote of a run; config.yaml alone keeps one that stands there as such."""
-    for path in folder.glob("*.yaml"):
-        text = path.read_text(encoding="utf-8")
-        if hide(text) != text:
-            path.write_text(hide(text), encoding="utf-8")
-
-
 @contextmanager
 def without_passwords(path: Path) -> Iterator[Path]:
     """A file that many may read: the file itself, or a copy in which the passwords of URLs are hidden."""

@@ -3,8 +3,8 @@ from omegaconf import OmegaConf
 
 from expkit.command_line.hydra_line import run_hydra
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder
-from expkit.secrets import as_written, hide_in_files, resolved
+from expkit.run_folder import RunFolder, hide_in_files
+from expkit.secrets import as_written, resolved
 
 CONFIG = OmegaConf.create(
     {

@@ -20,8 +20,8 @@ from expkit.config.composed import experiment
 from expkit.config.schema import check_node
 from expkit.errors import UserError
 from expkit.grid.again import asked, hold
-from expkit.run_folder import RunFolder, read_json, write_whole
-from expkit.secrets import as_written, hide_in_files, resolved, typed_overrides
+from expkit.run_folder import RunFolder, hide_in_files, read_json, write_whole
+from expkit.secrets import as_written, resolved, typed_overrides
 from expkit.tracking import tracker_of
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
 from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown

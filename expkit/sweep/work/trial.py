@@ -16,8 +16,8 @@ from omegaconf import DictConfig, open_dict
 
 from expkit.config.composed import experiment, written
 from expkit.errors import Diverged, UserError
-from expkit.run_folder import RunFolder
-from expkit.secrets import hide_in_files, typed_overrides
+from expkit.run_folder import RunFolder, hide_in_files
+from expkit.secrets import typed_overrides
 from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import Sweep, conditional, hide_password, plain_value
 from expkit.sweep.space.spaces import Around, Choice, Numbers, Param, Space, Value
