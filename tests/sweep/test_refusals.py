@@ -90,6 +90,7 @@ LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
             "objective.metric cannot be searched: the trials of a study share it",
         ),
         (["tracking=none,mlflow"], "tracking cannot be searched"),
+        (["transfer.tta=0,4"], "transfer.tta cannot be searched: it has no part in the objective"),
         ([LR, "task=lr_find"], "a sweep trains each trial: leave out task="),
         ([LR, "hydra.sweeper.conditions=expkit.sweep.conditions.by_optimiser"], "has no 'by_optimiser'"),
         (
@@ -110,6 +111,13 @@ def test_a_mistake_is_named_before_anything_runs(prepared, directory, overrides,
     with pytest.raises(UserError, match=message):
         prepared("hydra/sweeper=expkit", *overrides)
     assert not list(directory.iterdir())
+
+
+def test_it_is_said_once_that_trials_average_over_no_views(prepared, capsys):
+    sweep, _ = prepared("hydra/sweeper=expkit", LR, "transfer=scratch,full_recipe", "augment=side_on", "epochs=4")
+    told = "transfer.tta=4 has no part in trials, whose objective is of an epoch"
+    assert capsys.readouterr().out.count(told) == 1
+    assert sweep.searches["space"]["transfer"] == "choice(scratch, full_recipe)"
 
 
 @pytest.mark.parametrize(

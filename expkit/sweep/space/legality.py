@@ -1,6 +1,7 @@
 """What a sweep is checked for before anything runs: every value of its space composed once, and its objective."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from hydra.errors import HydraException
@@ -8,7 +9,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from expkit.command import command, shown
 from expkit.config.composed import explain
+from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.sweep.space.composing import Composer
@@ -21,6 +24,7 @@ STAND_IN = 1e-3
 """A learning rate where the LR finder has not run yet."""
 OUTSIDE = ("objective", "tracking", "task", "hydra", "lr_find")
 """What trials must share to be trials of one study."""
+VIEWS = "transfer.tta"
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
 
 
@@ -42,8 +46,11 @@ def check_sweep(
     for param in search.params:
         if param.key.split(".")[0].split("/")[0].split("@")[0] in OUTSIDE:
             raise UserError(f"{param.key} cannot be searched: the trials of a study share it")
+        if param.key == VIEWS:
+            raise UserError(f"{VIEWS} cannot be searched: it has no part in the objective, which is of an epoch")
     composer = Composer(context, config)
     base = config_of(composer.job(search.fixed)[0])
+    views = plan(base).tta
     if base.task["_target_"] != "expkit.task.train":
         raise UserError("a sweep trains each trial: leave out task=..., or leave out +sweeps and -m")
     expected = DIRECTIONS[base.objective["mode"]]
@@ -54,14 +61,26 @@ def check_sweep(
         )
     found: dict[str, set[str]] = {}
     for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
-        for one in check_point(composer, settings, search, number):
+        trial, added = check_point(composer, settings, search, number)
+        views = max(views, plan(trial).tta)
+        for one in added:
             key, _, value = (one.key, "", str(one.space)) if isinstance(one, Param) else one.partition("=")
             found.setdefault(bare(key), set()).add(value)
+    if views:
+        tell_of_views(views, config)
     return base, {key: sorted(values) for key, values in found.items()}
 
 
-def check_point(composer: Composer, settings: Settings, search: Search, number: int) -> Sequence[Param | str]:
-    """Compose the trial that has the `number`-th value of each param; gives what the conditions add to it.
+def tell_of_views(views: int, config: DictConfig) -> None:
+    """Say that trials average over no augmented views, and how the best one is scored so."""
+    best = command(f"run=best:{shown(Path(config.hydra.sweep.dir))}", "task=evaluate", f"task.tta={views}")
+    print(f"{VIEWS}={views} has no part in trials, whose objective is of an epoch; for the best one:  {best}")
+
+
+def check_point(
+    composer: Composer, settings: Settings, search: Search, number: int
+) -> tuple[Config, Sequence[Param | str]]:
+    """Compose the trial that has the `number`-th value of each param; gives its config, and what the conditions add.
 
     Raises UserError that says which trial it is.
     """
@@ -71,10 +90,10 @@ def check_point(composer: Composer, settings: Settings, search: Search, number: 
         values = {param.key: plain_value(param.space, value) for param, value in drawn}
         added = conditional(settings.conditions, values, search)
         overrides += [one.override(pick(one.space, number)) if isinstance(one, Param) else one for one in added]
-        config_of(composer.job([*search.fixed, *overrides])[0])
+        config = config_of(composer.job([*search.fixed, *overrides])[0])
     except (UserError, HydraException, OmegaConfBaseException) as error:
         raise UserError(f"a trial with {' '.join(overrides)} cannot run: {explain(error)}") from None
-    return added
+    return config, added
 
 
 def examples(space: Space) -> Sequence[Value]:
