@@ -165,6 +165,8 @@ def test_what_is_calibrated_or_validated_in_bfloat16_says_so(run_of, tmp_path):
     assert "Validated in bfloat16, exported in float32" in card
     assert "logits / 2 " in card
     assert "| accuracy | 0.5000 | 0.7500 |" in card
+    assert str(tmp_path) not in card, "nor any other path of this machine"
+    assert "root: a path on the machine that trained" in card
     assert read_json(tmp_path / "out" / "preprocessing.json")["temperature"] == 2.0
     assert json.loads((tmp_path / "out" / "classes.json").read_text()) == ["blue", "red"]
 

@@ -1,7 +1,9 @@
 """MODEL_CARD.md: what a model is, came to, and was made of, for whoever gets the export."""
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +15,8 @@ from expkit.words import figure
 
 LEFT_OUT = ("task", "tracking", "num_workers", "lr_find")
 """What of a run's config makes no difference to its model, or names machines and stores."""
+ABSOLUTE = re.compile(r"/|~|file:|[A-Za-z]:[\\/]")
+LOCAL = "a path on the machine that trained"
 NAMED = 20
 """Classes that a card lists; classes.json has all."""
 
@@ -33,7 +37,8 @@ def card(folder: RunFolder, trained: Trained, recipe: Mapping[str, Any], kind: s
     fingerprint = result.get("fingerprint") or read_json(folder.facts).get("fingerprint", "unknown")
     shown = ", ".join(trained.classes[:NAMED]) + (", ..." if len(trained.classes) > NAMED else "")
     assert isinstance(config, DictConfig)
-    rest = OmegaConf.masked_copy(config, [str(key) for key in config if key not in LEFT_OUT])
+    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in LEFT_OUT])
+    rest = OmegaConf.create(without_paths(OmegaConf.to_container(kept)))
     name = config.model.get("name") or str(config.model["_target_"]).rpartition(".")[2]
     precision = (
         "Validated in bfloat16, exported in float32: probabilities differ a little from the scores above.\n"
@@ -74,6 +79,15 @@ expkit, torch {version("torch")}, run `{folder.path.name}` of `{folder.experimen
 {OmegaConf.to_yaml(rest).strip()}
 ```
 """
+
+
+def without_paths(node: Any) -> Any:
+    """Nested config values without paths of the machine that trained: they are of no use elsewhere, and name people."""
+    if isinstance(node, Mapping):
+        return {key: without_paths(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_paths(value) for value in node]
+    return LOCAL if isinstance(node, str) and ABSOLUTE.match(node) else node
 
 
 def scores(result: Mapping[str, Any]) -> str:
@@ -118,4 +132,5 @@ def licence(node: Any, model: Any) -> str:
             f"Training began from torchvision's weights {weights}. Torchvision's code is BSD-3-Clause; its weights may "
             "have terms of their own, from the data that they were trained on (ImageNet)."
         )
-    return f"Training began from {weights}; its licence is not known here."
+    known = f"the weights {weights}" if without_paths(weights) == weights else f"a file {Path(weights).name}"
+    return f"Training began from {known}; its licence is not known here."
