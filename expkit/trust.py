@@ -122,10 +122,10 @@ def resolve(dotted: str, key: str, places: Sequence[str] | None = None) -> Calla
         raise UserError(
             f"{key}: {home} has no {dotted.removeprefix(f'{home}.')!r} for configs; {nearest(name, entered)}"
         )
-    found = find(dotted, key, home)
+    found: Callable[..., Any] = find(dotted, key, home)
     if not any(found is one for one in FOREIGN[home](known(home, key))):
         raise UserError(refusal(dotted, key))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @functools.cache

@@ -74,6 +74,7 @@ def has_body(file: Path) -> bool:
     """Whether a run's weights are of a whole model: where its body is frozen, the head alone is kept until the end."""
     try:
         with safe_open(file, framework="numpy") as tensors:
-            return any(name.startswith("body.") for name in tensors.keys())  # noqa: SIM118  (it is no mapping)
+            names = tensors.keys()
+            return any(name.startswith("body.") for name in names)
     except Exception:  # a file that is missing or damaged is no way out either
         return False

@@ -36,7 +36,9 @@ class Zip:
         try:
             with ZipFile(path) as opened:
                 every = [info.filename for info in opened.infolist() if not info.is_dir()]
-        except (BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except OSError as error:
+            raise UserError(f"task.source: {path} cannot be read ({error.strerror or error})") from None
+        except (BadZipFile, ValueError, NotImplementedError) as error:
             raise UserError(f"task.source: {path} is damaged, or no zip ({error}): bring a whole copy") from None
         found = [name for name in (os.fsencode(name) for name in every) if is_image(name) and not is_hidden(name)]
         if not found:

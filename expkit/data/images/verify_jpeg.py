@@ -121,6 +121,7 @@ class Header:
         of several it looks for a marker and drinks all there is; amid pixels it leaves what is no whole block.
         Raises ValueError for what cannot be decoded.
         """
+        # Not public, but what is wants a whole file or all bytes at once, and does not say how many pixels it has.
         decoder = Image._getdecoder(self.mode, "jpeg", self.how[:2], self.how[2:])
         decoder.setimage(Image.new(self.mode, self.size).im, (0, 0, *self.size))
         left, spilt = coded, False

@@ -55,7 +55,9 @@ def write(kind: Format, trained: Trained, images: Tensor, place: Path) -> None:
         with hushed():
             program = program_of(trained, images)
             if kind == "onnx":
-                torch.onnx.export(program, output_names=["logits", "probabilities"]).save(place / ONNX)  # type: ignore[union-attr]
+                graph = torch.onnx.export(program, output_names=["logits", "probabilities"])
+                assert graph is not None
+                graph.save(place / ONNX)
             else:
                 torch.export.save(program, place / PROGRAM)
     except Exception as error:  # the network's own code runs on symbols, and fails in any way it likes

@@ -121,7 +121,8 @@ def xresnet_source(node: Mapping[str, Any], model: Classifier) -> tuple[str, lis
     """The code of an xresnet's body, and the packages that it needs besides torch."""
     layers = [model.body.get_submodule(f"layer{number}") for number in (1, 2, 3, 4)]
     blocks = [len(list(layer.children())) for layer in layers]
-    norm = model.body.get_submodule("layer1.0.convs")[-1]  # type: ignore[index]  # a Sequential
+    *_, norm = model.body.get_submodule("layer1.0.convs").children()
+    assert isinstance(norm, nn.BatchNorm2d)
     pieces = (xresnet_body.xresnet_body, xresnet_body.Block, xresnet_body.shortcut, xresnet_body.conv_norm)
     texts = [f"WIDTHS = {xresnet_body.WIDTHS}\n"]
     texts += [inspect.getsource(piece) for piece in (*pieces, xresnet_body.conv_norm_relu)]
