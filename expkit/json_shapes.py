@@ -43,6 +43,7 @@ SHAPES: Mapping[str, Shape] = {
         "suggestions": dict[str, float],
         **dict.fromkeys(("steps", "num_it"), int),
     },
+    "calibration.json": {"temperature": float, "weights": str},
     "end.json": {"status": str, "time": int, "tags": Keys},
     "tracking.json": {**dict.fromkeys(("uri", "run_id", "status"), str), "sent": int, "model": bool},
 }
@@ -75,7 +76,7 @@ def misfit(content: Mapping[str, Any], shape: Shape, prefix: str = "") -> str | 
             return (
                 f"{name} must be {describe(Keys if isinstance(wanted, Mapping) else wanted)}, got {reprlib.repr(value)}"
             )
-        if isinstance(wanted, Mapping) and (problem := misfit(value, wanted, f"{name}.")):  # type: ignore[arg-type]
+        if isinstance(wanted, Mapping) and isinstance(value, dict) and (problem := misfit(value, wanted, f"{name}.")):
             return problem
     return None
 

@@ -64,6 +64,8 @@ class Model:
         from expkit.api.evaluation import Evaluation
 
         content = self.do("evaluate", data_overrides(data), config_dir, keys)
+        if keys.get("calibrate"):
+            self.trained.temperature = content["temperature"]
         return Evaluation(self.folder / "evaluations" / content["name"], content)
 
     def export(self, out: str | Path, format: Literal["safetensors", "onnx", "torch_export"] = "safetensors") -> Path:

@@ -9,12 +9,11 @@ from annotated_types import Ge, Le
 from expkit.build import build
 from expkit.check import Count, NotNegativeInt, checked
 from expkit.command import command
-from expkit.config.schema import Config, filled
+from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder, read_json
 from expkit.tracking import Tracker
-from expkit.trainer import default
 
 if TYPE_CHECKING:
     from expkit.data.items import Data
@@ -68,7 +67,9 @@ def evaluate(
         called = name or evaluations.name_of(config.data, is_own, measuring)
         calibration = evaluations.calibrate(measuring, data.valid) if calibrate else None
         parts = score_parts(measuring, data, split, classes, top_k, resamples)
-        content = write(folder, called, parts, measuring, data, calibration)
+        if calibrate:
+            evaluations.keep(calibration, folder)
+        content = write(folder, called, parts, measuring, data)
         show(content, folder, called)
         tracker: Tracker = build(config.tracking, folder, group="tracking")
         tracker.update()
@@ -103,12 +104,11 @@ def after_training(
     measuring, found = measuring_of(config, folder, folder.exported_weights), dict[str, Any]()
     try:
         if calibrate:
-            if calibration := evaluations.calibrate(measuring, data.valid):
-                write_json(folder.calibration, calibration)
+            evaluations.keep(evaluations.calibrate(measuring, data.valid), folder)
             found["temperature"] = measuring.trained.temperature
         if wanted:
             parts = score_parts(measuring, data, "test", "all", 5, 1000)
-            scores = write(folder, evaluations.OWN, parts, measuring, data, None)["parts"]["test"]
+            scores = write(folder, evaluations.OWN, parts, measuring, data)["parts"]["test"]
             found["test"] = {key: scores[key] for key in ("images", "metrics", "intervals")}
     except UserError as error:
         what = "the test set was not scored" if wanted else "no temperature was fitted"
@@ -131,24 +131,10 @@ def measuring_of(
 
     `weights` are those of a run that is about to be finished; None: those that the run has.
     """
-    import torch
-
-    from expkit.trained.classifier import Trained
-    from expkit.trained.description import what_serves
+    from expkit.trained.machine import on_this_machine
     from expkit.trained.measuring import Measuring
-    from expkit.trainer.memory import keep_freed
-    from expkit.trainer.precision import pick_device
 
-    trainer = filled(config.trainer, like=default)
-    device = pick_device(trainer["device"])
-    if trainer["threads"]:
-        torch.set_num_threads(trainer["threads"])
-    if device.type == "cpu":
-        keep_freed()
-    if weights is None:
-        trained = Trained.of_run(folder, str(device))
-    else:
-        trained = Trained(what_serves(folder), weights, str(device))
+    trained = on_this_machine(config, folder, weights)
     if tta and not trained.transforms.random:
         raise UserError(
             f"task.tta={tta} averages over augmented views, but the run's augmentation is not random, so that all "
@@ -211,14 +197,11 @@ def write(
     parts: "dict[str, Part]",
     measuring: "Measuring",
     data: "Data",
-    calibration: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Write an evaluation and its metrics in the run's folder; gives the content of evaluation.json."""
     from expkit.record.points import add_points
     from expkit.trained import evaluations
 
-    if calibration:
-        write_json(folder.calibration, calibration)
     facts = {
         "name": name,
         "fingerprint": data.fingerprint,

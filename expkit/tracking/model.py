@@ -49,7 +49,7 @@ def log_model(folder: RunFolder, run_id: str) -> None:
         params=ParamSchema([ParamSpec("probabilities", DataType.boolean, False)]),
     )
     package = Path(__file__).parents[1]
-    served = what_serves(folder)
+    served = what_serves(folder, folder.exported_weights)
     own = own_modules(served)
     code, requirements = own_code(own)
     with TemporaryDirectory() as place:

@@ -38,6 +38,7 @@ class Trained:
         not fit the model.
         """
         self.description = description
+        self.weights = weights
         self.classes: list[str] = description["classes"]
         self.image_size: int = description["image_size"]
         self.reading = Reading(**description["reading"])
@@ -55,8 +56,10 @@ class Trained:
             self.body = Body(self.model, self.device, autocast)
 
     @classmethod
-    def of_run(cls, folder: RunFolder, device: str = "cpu") -> "Trained":
+    def of_run(cls, folder: RunFolder, device: str = "cpu", weights: Path | None = None) -> "Trained":
         """The model that a run exported; of one that is not finished, the best so far, with a warning.
+
+        `weights` are those of a run that is about to be finished; None: those that the run has.
 
         Raises UserError where the run has no weights, or none that fit, and where its config, which may come from
         anyone, names code that the user does not trust.
@@ -64,9 +67,10 @@ class Trained:
         from expkit.trained.description import check, what_serves  # read configs, as a served model does not
         from expkit.trained.weights import weights_of
 
-        served = what_serves(folder)
+        weights = weights or weights_of(folder)
+        served = what_serves(folder, weights)
         check(served, folder)
-        return cls(served, weights_of(folder), device)
+        return cls(served, weights, device)
 
     def pixels(self, image: Any, number: int = 1) -> Tensor:
         """One image as the model's input, uint8 H x W x 3; `expkit.trained.inputs` says what an image may be.

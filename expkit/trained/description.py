@@ -1,21 +1,26 @@
 """All that a trained model needs to be built again and to read images, as plain values."""
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from expkit.check import Count, check_value
-from expkit.command import command
+from expkit.command import command, shown
 from expkit.config.files import load_yaml
 from expkit.config.schema import check_node
 from expkit.errors import UserError
+from expkit.model.weights_file import digest
 from expkit.run_folder import RunFolder, read_json
 from expkit.secrets import resolved
 
+log = logging.getLogger("expkit")
 
-def what_serves(folder: RunFolder) -> dict[str, Any]:
-    """What `Trained` is made of, besides weights, and no more of a run: not where its data came from.
+
+def what_serves(folder: RunFolder, weights: Path) -> dict[str, Any]:
+    """What `Trained` is made of, besides the `weights` in a file, and no more of a run: not where its data came from.
 
     Of a run that is not finished, as far as it came; raises UserError where that is not far enough, or its config.yaml
     is damaged.
@@ -32,8 +37,20 @@ def what_serves(folder: RunFolder) -> dict[str, Any]:
         "precision": outcome.get("precision", "fp32"),
         "features": outcome.get("features"),
         "classes": outcome["classes"],
-        "temperature": read_json(folder.calibration).get("temperature", 1.0),
+        "temperature": temperature_for(weights, folder),
     }
+
+
+def temperature_for(weights: Path, folder: RunFolder) -> float:
+    """The temperature that was fitted for weights of a run; 1, with a warning, where it was fitted for earlier ones."""
+    kept = read_json(folder.calibration)
+    if "weights" in kept and kept["weights"] != digest(weights):
+        again = command(f"run={shown(folder.path)}", "task=evaluate", "task.calibrate=true")
+        log.warning(
+            "%s is of other weights than %s, so it is not used; fit it by  %s", folder.calibration, weights, again
+        )
+        return 1.0
+    return float(kept.get("temperature", 1.0))
 
 
 def outcome_of(folder: RunFolder) -> dict[str, Any]:

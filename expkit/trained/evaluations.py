@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from expkit.data.items import Data, Images
 from expkit.errors import DataError, UserError
+from expkit.model.weights_file import digest
 from expkit.record.checkpoint import prediction_table
 from expkit.record.plots import draw_counts
 from expkit.run_folder import RunFolder, write_json, write_whole
@@ -87,10 +88,19 @@ def calibrate(measuring: Measuring, valid: Images) -> dict[str, Any] | None:
     right = before.labels == before.predictions
     return {
         "temperature": temperature,
+        "weights": digest(measuring.trained.weights),
         "images": len(right),
         "before": {"loss": before.metrics["valid_loss"], "ece": calibration_error(before.confidences, right)},
         "after": {"loss": after.metrics["valid_loss"], "ece": calibration_error(after.confidences, right)},
     }
+
+
+def keep(calibration: Mapping[str, Any] | None, folder: RunFolder) -> None:
+    """Let all predictions of a run have the temperature that was fitted, or none where none could be."""
+    if calibration is None:
+        folder.calibration.unlink(missing_ok=True)
+    else:
+        write_json(folder.calibration, calibration)
 
 
 def name_of(data: Mapping[str, Any], is_own: bool, measuring: Measuring) -> str:

@@ -1,5 +1,7 @@
 """A run's model on this machine: on which device, by how many threads and in which precision a config says."""
 
+from pathlib import Path
+
 import torch
 
 from expkit.config.schema import Config, filled
@@ -11,9 +13,10 @@ from expkit.trainer.memory import keep_freed
 from expkit.trainer.precision import computes_in_bf16, pick_device
 
 
-def on_this_machine(config: Config, folder: RunFolder) -> Trained:
+def on_this_machine(config: Config, folder: RunFolder, weights: Path | None = None) -> Trained:
     """The model of a run, ready as `config.trainer` says; in the precision of its validation unless one is named there.
 
+    `weights` are those of a run that is about to be finished; None: those that the run has.
     Raises UserError where the device or the precision is not to be had.
     """
     trainer = filled(config.trainer, like=default)
@@ -22,7 +25,7 @@ def on_this_machine(config: Config, folder: RunFolder) -> Trained:
         torch.set_num_threads(trainer["threads"])
     if device.type == "cpu":
         keep_freed()
-    trained = Trained.of_run(folder, str(device))
+    trained = Trained.of_run(folder, str(device), weights)
     if precision not in ("auto", trained.description["precision"]):
         if trained.features:
             raise UserError(

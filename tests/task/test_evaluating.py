@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder, read_json
@@ -227,7 +228,7 @@ def test_a_run_that_is_not_finished_is_scored_by_its_best_weights_and_that_is_sa
         evaluate(config, folder)
 
 
-def test_a_temperature_is_kept_with_the_run_and_every_prediction_has_it(trained, config_of, colour_folders):
+def test_a_temperature_is_kept_with_the_run_and_every_prediction_has_it(trained, config_of, caplog):
     config, folder = trained(*DIGITS, *SMALL_MODEL)
     before = evaluate(config, folder, **QUICK)["parts"]["valid"]["metrics"]
     after = evaluate(config, folder, calibrate=True, **QUICK)
@@ -242,6 +243,16 @@ def test_a_temperature_is_kept_with_the_run_and_every_prediction_has_it(trained,
     assert evaluate(config, folder, calibrate=True, **QUICK)["temperature"] == temperature, "not one upon the other"
     with pytest.raises(UserError, match=r"task\.calibrate fits the temperature on the validation images"):
         evaluate(config_of(*DIGITS, "data.valid_pct=0.3"), folder, calibrate=True)
+    weights = load_file(folder.exported_weights)
+    save_file(
+        {name: tensor * 2 if "head" in name else tensor for name, tensor in weights.items()}, folder.exported_weights
+    )
+    assert Trained.of_run(folder).temperature == 1
+    assert "calibration.json is of other weights than " in caplog.text
+    with folder.calibration.open("w") as file:
+        file.write('{"temperature": "2"}')
+    with pytest.raises(UserError, match=r"calibration\.json is damaged \(temperature must be a number"):
+        Trained.of_run(folder)
 
 
 def test_what_a_user_can_mend_is_a_sentence_and_leaves_nothing(trained, config_of, colour_folders):

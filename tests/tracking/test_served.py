@@ -65,7 +65,7 @@ def test_the_served_model_sees_and_says_what_validation_does(tmp_path, pets_mini
         sched={"_target_": "another.one"},
         image_size=size,
     )
-    served = what_serves(folder)
+    served = what_serves(folder, folder.exported_weights)
     torch.manual_seed(0)
     model = build(served["model"], 3, group="model").eval()
     classifier = loaded(tmp_path, served, model)
@@ -95,7 +95,7 @@ def test_what_was_validated_on_precomputed_features_is_served_so(tmp_path, pets_
         image_size=64,
     )
     write_json(folder.result, read_json(folder.result) | {"features": {"body": body, "head": head}})
-    served = what_serves(folder)
+    served = what_serves(folder, folder.exported_weights)
     torch.manual_seed(0)
     model = build(served["model"], 3, group="model").eval()
     autocast = torch.bfloat16 if body == "bf16" else None
@@ -137,7 +137,7 @@ def test_code_of_the_users_own_goes_along(tmp_path, monkeypatch):
         augment={"_target_": "expkit.augment.none"},
         image_size=8,
     )
-    served = what_serves(folder)
+    served = what_serves(folder, folder.exported_weights)
     with pytest.raises(UserError, match="EXPKIT_TRUST=my_net"):
         own_modules(served)
     monkeypatch.setenv("EXPKIT_TRUST", "my_net")
