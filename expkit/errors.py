@@ -11,6 +11,10 @@ class UserError(Exception):
     The message names the key, file or row at fault, what was expected and what to do.
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback."""
+        return [f"error: {self}"]
+
 
 class Diverged(UserError):
     """Training came to a number that is none (a loss, an objective): the config's own doing, whoever runs it."""

@@ -16,6 +16,10 @@ class Interrupted(Exception):
         super().__init__(message)
         self.status = 128 + number
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows in place of a traceback."""
+        return [str(self)]
+
 
 class Stopped(BaseException):
     """Work ended early because a stop was asked for; no `Exception`, so that nobody takes it for what a file raised."""

@@ -4,6 +4,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from expkit.screen import say
+
 EVERY = 60.0
 """Seconds between lines."""
 
@@ -19,4 +21,4 @@ class Pulse:
         now = time.monotonic()
         if now - self.last >= EVERY and not sys.stdout.isatty():
             self.last = now
-            print(line(), flush=True)
+            say(line())

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from expkit.api.calling import calling, computing
 from expkit.api.overriding import Folders, explaining, listed, overrides_of
 from expkit.command import override
 
@@ -23,8 +24,9 @@ def load(run: str | Path, *, device: str = "cpu") -> "Model":
     from expkit.tracking.finding import find_run
     from expkit.trained.classifier import Trained
 
-    folder = find_run(str(run))
-    return Model(folder, Trained.of_run(folder, device))
+    with calling(), computing():
+        folder = find_run(str(run))
+        return Model(folder, Trained.of_run(folder, device))
 
 
 class Model:
@@ -52,7 +54,7 @@ class Model:
         """
         return self.trained.predict(images, probabilities=probabilities)
 
-    def evaluate(self, *data: str | Path, config_dir: Folders = (), **keys: Any) -> "Evaluation":
+    def evaluate(self, *data: str | Path, config_dir: Folders = (), quiet: bool = False, **keys: Any) -> "Evaluation":
         """Score the model as `task=evaluate` does, and leave in the run's folder what that leaves.
 
         `data` is nothing for the run's own, a folder of images by class, or overrides such as "data=csv",
@@ -63,7 +65,7 @@ class Model:
         """
         from expkit.api.evaluation import Evaluation
 
-        content = self.do("evaluate", data_overrides(data), config_dir, keys)
+        content = self.do("evaluate", data_overrides(data), config_dir, keys, quiet)
         if keys.get("calibrate"):
             self.trained.temperature = content["temperature"]
         return Evaluation(self.folder / "evaluations" / content["name"], content)
@@ -73,18 +75,19 @@ class Model:
 
         Raises UserError where `out` exists, or the export would not give what the run gives.
         """
-        self.do("export", [], (), {"out": out, "format": format})
+        self.do("export", [], (), {"out": out, "format": format}, quiet=True)
         return Path(out).expanduser().absolute()
 
-    def do(self, task: str, overrides: Sequence[str], config_dir: Folders, keys: dict[str, Any]) -> Any:
+    def do(self, task: str, overrides: Sequence[str], config_dir: Folders, keys: dict[str, Any], quiet: bool) -> Any:
         """Do a task with the run, as `run=RUN task=TASK OVERRIDES` does; gives what it gives."""
         from expkit.build import build
         from expkit.command_line.of_run import config_for
 
-        with explaining():
+        with calling(quiet=quiet), explaining():
             told = [f"task={task}", *overrides, *overrides_of("task", keys)]
             config = config_for(self.run, told, listed(config_dir))
-        return build(config.task, config, self.run, group="task")
+            with computing():
+                return build(config.task, config, self.run, group="task")
 
     def __repr__(self) -> str:
         return f"Model of {len(self.classes)} classes, from {self.folder}"

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expkit.api.calling import calling, computing
 from expkit.api.model import Model, load
 from expkit.api.overriding import Folders, explaining, listed
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """A run and what it came to."""
 
@@ -60,14 +61,16 @@ class Result:
         """The model that was trained."""
         return load(self.folder)
 
+    def __repr__(self) -> str:
+        from expkit.words import figure
+
+        objective = self.facts.get("objective")
+        told = f"{objective['name']} {figure(objective['value'])}" if objective else f"{self.value:.4g}"
+        return f"{told} in {self.folder}"
+
     def _repr_html_(self) -> str:
-        title = html.escape(str(self.folder))
-        if not self.facts:
-            return f"<p>{self.value:.4g}, in {title}</p>"
-        name, value = self.facts["objective"]["name"], self.facts["objective"]["value"]
-        told = "no number" if value is None else f"{value:.4f}"
-        table = self.metrics.to_html(float_format="{:.4f}".format)
-        return f"<p><b>{html.escape(name)} {told}</b> in {title}</p>{table}"
+        table = self.metrics.T.to_html(float_format="{:.4f}".format) if self.facts else ""
+        return f"<p>{html.escape(repr(self))}</p>{table}"
 
 
 def compose(*overrides: str, config_dir: Folders = ()) -> dict[str, Any]:
@@ -77,21 +80,23 @@ def compose(*overrides: str, config_dir: Folders = ()) -> dict[str, Any]:
     """
     from expkit.tracking.finding import config_of
 
-    with explaining():
+    with calling(), explaining():
         return asdict(config_of(composed_of(overrides, config_dir)[0]))
 
 
-def run(*overrides: str, config_dir: Folders = ()) -> Result:
+def run(*overrides: str, config_dir: Folders = (), quiet: bool = False) -> Result:
     """Run an experiment, or another task of it, as `python -m expkit OVERRIDES` does.
 
-    `config_dir` are folders of configs of your own. Raises UserError for what can be mended.
+    `config_dir` are folders of configs of your own; `quiet` leaves the progress out. Raises UserError for what can be
+    mended.
     """
     from expkit.command_line.guard import look
     from expkit.command_line.one_run import run_composed
 
-    with explaining():
+    with calling(quiet=quiet), explaining():
         composed, hydra, path = composed_of(overrides, config_dir)
-        return Result(path, float(run_composed(composed, hydra, path, look(path)) or 0.0))
+        with computing():
+            return Result(path, float(run_composed(composed, hydra, path, look(path)) or 0.0))
 
 
 def composed_of(overrides: Iterable[str], config_dir: Folders) -> "tuple[DictConfig, HydraConf, Path]":

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from expkit.errors import UserError
 from expkit.grid import again as grid_again
 from expkit.run_folder import read_json, refuse_others, refuse_run
+from expkit.screen import say
 from expkit.sweep.space.settings import TARGET
 
 GRID_FILES = ("end.json", "jobs.csv", "metrics.jsonl", "multirun.yaml", "run.json", "tracking.json")
@@ -65,7 +66,7 @@ def ending() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", report=True, stderr=True)  # a call from Python raises it
         sys.exit(1)
 
 

@@ -4,6 +4,7 @@ import logging
 
 from expkit.data.items import Data
 from expkit.logs import DATA, is_news
+from expkit.screen import say
 
 log = logging.getLogger(DATA)
 
@@ -13,4 +14,4 @@ def tell(data: Data) -> None:
     text = "\n  ".join([data.summary, *data.notes])
     log.info(text)
     if is_news(text):
-        print(text, flush=True)
+        say(text)

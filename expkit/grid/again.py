@@ -13,6 +13,7 @@ from expkit.config.edited import HARMLESS, differences, plain_values, within
 from expkit.config.schema import Config
 from expkit.errors import UserError, first_ten
 from expkit.run_folder import RunFolder, kept_values, read_json
+from expkit.screen import say
 from expkit.secrets import typed_overrides
 
 HELD: dict[Path, FileLock] = {}
@@ -37,7 +38,7 @@ def take_up(config: DictConfig) -> bool:
         if not is_alike(folder, config):
             told = " ".join(read_json(folder / "run.json", "overrides")["overrides"])
             raise UserError(f"{folder} holds a grid of other jobs ({told}): choose another hydra.sweep.dir")
-        say(folder)
+        tell(folder)
         return True
     if any(one.startswith("hydra.sweep.dir=") for one in config.hydra.overrides.hydra):
         return False
@@ -45,7 +46,7 @@ def take_up(config: DictConfig) -> bool:
     for path in sorted(alike, key=lambda path: path.name, reverse=True)[:1]:
         if "ended" not in read_json(path / "run.json") and not is_held(path):
             name(config, path)
-            say(path)
+            tell(path)
             return True
     return False
 
@@ -68,10 +69,10 @@ def name(config: DictConfig, folder: Path) -> None:
         config.hydra.overrides.hydra.append(override("hydra.sweep.dir", str(folder)))
 
 
-def say(folder: Path) -> None:
+def tell(folder: Path) -> None:
     """Tell which grid is gone on with."""
     finished = len(list(folder.glob("*/result.json")))
-    print(f"going on with the grid {shown(folder.resolve())}: {finished} of its jobs have finished")
+    say(f"going on with the grid {shown(folder.resolve())}: {finished} of its jobs have finished")
 
 
 def hold(folder: Path) -> None:

@@ -21,6 +21,7 @@ from expkit.config.schema import check_node
 from expkit.errors import UserError
 from expkit.grid.again import asked, hold
 from expkit.run_folder import RunFolder, hide_in_files, read_json, write_whole
+from expkit.screen import say
 from expkit.secrets import as_written, resolved, typed_overrides
 from expkit.tracking import tracker_of
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
@@ -66,7 +67,7 @@ def ending_the_grid() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", report=True, stderr=True)  # a call from Python raises it
         sys.exit(1)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from expkit.check import NotNegative, checked
 from expkit.config.schema import Config
 from expkit.run_folder import RunFolder
+from expkit.screen import console
 from expkit.words import many
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None =
 
     Raises UserError where an entry cannot be removed.
     """
-    from rich.console import Console
 
     from expkit.data.images.file_memory import cache_folder
     from expkit.features.entries import Entries
@@ -39,20 +39,16 @@ def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None =
     from expkit.features.room import in_words
 
     entries = Entries(cache_folder() / "features")
-    console = Console()
+    where = console()
     if older_than is not None:
         before = time.time() - older_than * DAY
         freed = {one.key: one.size for one in items(entries) if entries.remove_unused(one.key, before)}
-        console.print(
-            f"removed {many(len(freed), 'entry', 'entries')}, {in_words(sum(freed.values()))}", highlight=False
-        )
+        where.print(f"removed {many(len(freed), 'entry', 'entries')}, {in_words(sum(freed.values()))}", highlight=False)
     found = items(entries)
     if found:
-        console.print(table(found))
+        where.print(table(found))
     total = in_words(sum(one.size for one in found))
-    console.print(
-        f"{many(len(found), 'entry', 'entries')}, {total} in {entries.folder}", highlight=False, soft_wrap=True
-    )
+    where.print(f"{many(len(found), 'entry', 'entries')}, {total} in {entries.folder}", highlight=False, soft_wrap=True)
 
 
 def table(found: "list[Item]") -> "Table":

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from expkit.command import shown
 from expkit.errors import first_ten
 from expkit.run_folder import RunFolder
+from expkit.screen import console
 from expkit.words import figure
 
 WORST = 5
@@ -17,14 +17,14 @@ WORST = 5
 
 def show(content: Mapping[str, Any], folder: RunFolder, name: str) -> None:
     """Print the metrics of each part with their intervals, and where the model errs most."""
-    console = Console()
-    console.print(metrics_table(content["parts"]))
+    where = console(report=True)
+    where.print(metrics_table(content["parts"]))
     for which, scores in content["parts"].items():
-        console.print("\n".join(errors_of(which, scores)), highlight=False, soft_wrap=True, markup=False)
+        where.print("\n".join(errors_of(which, scores)), highlight=False, soft_wrap=True, markup=False)
     if content["temperature"] != 1:
-        console.print(f"temperature {content['temperature']:.3f}, from the run's validation images", highlight=False)
-    where = shown(folder.path / "evaluations" / name)
-    console.print(f"  folder   {where}", highlight=False, soft_wrap=True, markup=False)
+        where.print(f"temperature {content['temperature']:.3f}, from the run's validation images", highlight=False)
+    place = shown(folder.path / "evaluations" / name)
+    where.print(f"  folder   {place}", highlight=False, soft_wrap=True, markup=False)
 
 
 def metrics_table(parts: Mapping[str, Mapping[str, Any]]) -> Table:

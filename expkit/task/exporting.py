@@ -11,6 +11,7 @@ from expkit.errors import UserError
 from expkit.logs import warning_on_screen
 from expkit.own_functions import made
 from expkit.run_folder import RunFolder
+from expkit.screen import console
 
 if TYPE_CHECKING:
     from expkit.data.items import Images
@@ -48,8 +49,6 @@ def export(
     Raises UserError where `out` exists, the run has no weights, the format cannot hold its model or lacks a package, or
     the export would give something else than the run does.
     """
-    from rich.console import Console
-
     from expkit.trained.export.folder import export_run
 
     if not folder.has_begun and not folder.result.exists():
@@ -59,7 +58,7 @@ def export(
         comparison = export_run(folder, place, format, lambda trained: sample(config, trained))
     names = ", ".join(sorted(path.name for path in place.iterdir()))
     lines = [f"{shown(place)}: {names}", f"  checked {comparison.told}"]
-    Console().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+    console(report=True).print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
 def sample(config: Config, trained: "Trained") -> "Sample":

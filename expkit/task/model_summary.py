@@ -9,6 +9,7 @@ from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.logs import warning_on_screen
 from expkit.run_folder import RunFolder
+from expkit.screen import console
 from expkit.wiring import with_rate, without_weights
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ def summary(config: Config, folder: RunFolder) -> None:
 
     Raises UserError for whatever the user can mend: files, values that do not fit each other.
     """
-    from rich.console import Console
 
     from expkit.model.summary import summary as rows_of
 
@@ -42,13 +42,13 @@ def summary(config: Config, folder: RunFolder) -> None:
     for phase in phases:
         optimizer.freeze_to(phase.first(optimizer.groups))
         trained.append(rows_of(model))
-    console = Console()
+    where = console()
     name = config.model.get("name") or str(config.model["_target_"]).rpartition(".")[2]
     title = "\n  ".join([f"{name} on {data.summary}", *data.notes])
-    console.print(f"{title}\n", highlight=False, soft_wrap=True, markup=False)
-    console.print(group_table(groups))
-    console.print()
-    console.print(phase_table(phases, trained))
+    where.print(f"{title}\n", highlight=False, soft_wrap=True, markup=False)
+    where.print(group_table(groups))
+    where.print()
+    where.print(phase_table(phases, trained))
 
 
 def group_table(groups: "Sequence[GroupSummary]") -> "Table":

@@ -1,6 +1,5 @@
 """`task=predict`: the class of each of many images, by a run that was trained."""
 
-import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import warning_on_screen
 from expkit.run_folder import RunFolder
+from expkit.screen import say
 from expkit.words import duration
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def predict(
     with warning_on_screen():
         images = source_of(source, column, root)
         for note in images.notes:
-            print(note, file=sys.stderr)
+            say(note, stderr=True)
         trained = on_this_machine(config, folder)
         if top_k > len(trained.classes):
             raise UserError(f"task.top_k={top_k} is more than the model has classes, {len(trained.classes)}")
@@ -138,4 +138,4 @@ def report(tally: "Tally", show: "Show", out: str) -> None:
         lines.append(f"  and {others} more classes")
     if out != STANDARD_OUTPUT:
         lines.append(f"  file  {out}")
-    print("\n".join(lines), file=sys.stderr if out == STANDARD_OUTPUT else sys.stdout)
+    say("\n".join(lines), stderr=out == STANDARD_OUTPUT)

@@ -5,6 +5,7 @@ from expkit.check import checked
 from expkit.config.plan import plan
 from expkit.config.schema import Config, filled
 from expkit.run_folder import RunFolder
+from expkit.screen import say
 from expkit.trainer import default
 from expkit.wiring import schedules_of, with_rate, without_weights
 
@@ -42,4 +43,4 @@ def plot_schedule(config: Config, folder: RunFolder) -> None:
     columns = dict(zip(hypers.columns, np.array(rows).T, strict=True))
     path = folder.plots / "schedule.png"
     draw_schedule(path, np.array(epochs), columns, optimizer.groups, recipe.starts, "epoch")
-    print(path)
+    say(str(path))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from expkit.bar import Bar
 from expkit.check import checked, nearest
 from expkit.command import command, shown
 from expkit.config.lr_find import check_lr_find
@@ -13,8 +14,8 @@ from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.interrupt import StopRequest
 from expkit.logs import logging_to
-from expkit.pulse import Pulse
 from expkit.run_folder import RunFolder, read_json
+from expkit.screen import console
 from expkit.task.stopping import stopping
 from expkit.task.training import searched
 from expkit.tracking.ending import tracked
@@ -104,26 +105,12 @@ def named(recipe: "Recipe", name: str | None) -> "Phase":
 @contextmanager
 def bar(steps: int) -> Iterator[Watch]:
     """Show how far a search of `steps` steps is, a line a minute without a terminal; gives what to call after each."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    told = TextColumn("lr {task.fields[lr]:.1e}  loss {task.fields[loss]:.4f}")
-    console = Console()
-    with Progress(
-        TextColumn("[bold]LR finder"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        told,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task("", total=steps, lr=0.0, loss=0.0)
-        pulse = Pulse()
+    with closing(Bar(steps)) as shown_bar:
 
         def watch(number: int, lr: float, loss: float) -> None:
-            progress.update(task, completed=number + 1, lr=lr, loss=loss)
-            pulse.beat(lambda: searched(number, steps, lr, loss))
+            if shown_bar.is_due:
+                told = f"lr {lr:.1e}  loss {loss:.4f}"
+                shown_bar.show(number + 1, "LR finder", told, searched(number, steps, lr, loss))
 
         yield watch
 
@@ -135,7 +122,6 @@ def alike(lr: object) -> bool:
 
 def report(folder: RunFolder, found: Mapping[str, Any], key: str, hint: str | None) -> None:
     """Print the suggestions, the chosen one marked, and the rate to use, behind the `key` to give it with if any."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -145,8 +131,8 @@ def report(folder: RunFolder, found: Mapping[str, Any], key: str, hint: str | No
     for way, lr in found["suggestions"].items():
         chosen = way == found["suggest"]
         table.add_row(way, f"{lr:.3g}", "<- chosen" if chosen else "", style="bold" if chosen else None)
-    console = Console()
-    console.print(table)
+    where = console()
+    where.print(table)
     scaled = "" if found["scale"] == 1 else f" ({found['suggest']} x lr_find.scale={found['scale']:g})"
     steps = f"{found['steps']} of {found['num_it']} steps"
     lines = [
@@ -155,4 +141,4 @@ def report(folder: RunFolder, found: Mapping[str, Any], key: str, hint: str | No
         f"  folder   {shown(folder.path)}",
         *([f"  compare  {hint}"] if hint else []),
     ]
-    console.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+    where.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)

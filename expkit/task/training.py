@@ -17,6 +17,7 @@ from expkit.errors import UserError
 from expkit.logs import logging_to
 from expkit.pulse import Pulse
 from expkit.run_folder import RunFolder, read_json
+from expkit.screen import console, say
 from expkit.task.evaluating import after_training
 from expkit.task.idle import warn_of_idle
 from expkit.task.stopping import how_to_go_on, stopping
@@ -211,7 +212,7 @@ def search(run: Run, phase: str, train: "Loader", folder: RunFolder, rates: Sequ
 
     lr = find_lr(run.trainer, train, rates, settings, folder, watch=watch)
     scaled = "" if settings.scale == 1 else f" x lr_find.scale={settings.scale:g}"
-    print(f"learning rate of the head: {lr:.3g}, from the LR finder in the phase {phase} ({settings.suggest}{scaled})")
+    say(f"learning rate of the head: {lr:.3g}, from the LR finder in the phase {phase} ({settings.suggest}{scaled})")
     return lr
 
 
@@ -222,14 +223,12 @@ def searched(number: int, steps: int, lr: float, loss: float) -> str:
 
 def report(folder: RunFolder, hint: str | None) -> None:
     """Print what the run came to, and how to look at it."""
-    from rich.console import Console
-
     from expkit.record.progress import result_table
     from expkit.words import duration, figure
 
-    console = Console()
+    where = console(report=True)
     result = read_json(folder.result, "metrics", "best_epoch", "objective", "seconds", "images_per_second")
-    console.print(result_table(result["metrics"], result["best_epoch"]))
+    where.print(result_table(result["metrics"], result["best_epoch"]))
     name, value = result["objective"]["name"], result["objective"]["value"]
     lines = [
         *([tested(result["test"])] if "test" in result else []),
@@ -237,7 +236,7 @@ def report(folder: RunFolder, hint: str | None) -> None:
         f"  folder   {shown(folder.path)}",
         *([f"  compare  {hint}"] if hint else []),
     ]
-    console.print("\n".join(lines), highlight=False, soft_wrap=True)
+    where.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 
 def tested(test: Mapping[str, Any]) -> str:

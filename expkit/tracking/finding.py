@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from expkit.config.composed import plain
 from expkit.config.schema import Config
 from expkit.errors import Unavailable, UserError
 from expkit.run_folder import RunFolder
+from expkit.screen import say
 from expkit.tracking.address import silence_of, store_of
 from expkit.urls import hide, relative, sqlite_path
 
@@ -82,7 +82,7 @@ def ask(uri: str, run: str, store: str) -> Path | None:
         return f"cannot look up the run {run}: {store} {why}; give its folder below outputs/"
 
     if sqlite_path(uri) is None:
-        print(f"looking for the run {run} in {store}", file=sys.stderr)
+        say(f"looking for the run {run} in {store}", stderr=True)
         if silence := silence_of(uri, 5.0):
             raise Unavailable(not_found_out(f"does not answer ({silence})"))
     with quiet():
@@ -98,14 +98,18 @@ def ask(uri: str, run: str, store: str) -> Path | None:
 def quiet() -> Iterator[None]:
     """Keep what MLflow and its libraries log or warn of from the screen, and its waiting short."""
     before = dict(os.environ)
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    levels = [logger.level for logger in loggers]
     os.environ.update(BRIEF)
-    for name in LIBRARIES:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         for name in BRIEF:
             os.environ.pop(name)
             if name in before:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from expkit.command import command
+from expkit.screen import say
 from expkit.tracking.address import named
 
 log = logging.getLogger(__name__)
@@ -244,7 +245,7 @@ class SenderProcess:
         try:
             heard = self.listen(min(self.timeout, WORDLESS))
             if not heard and self.timeout > WORDLESS:
-                print(f"waiting for {named(self.uri)}, at most {self.timeout:g} s (tracking.timeout)", file=sys.stderr)
+                say(f"waiting for {named(self.uri)}, at most {self.timeout:g} s (tracking.timeout)", stderr=True)
                 heard = self.listen(self.timeout - WORDLESS)
         except KeyboardInterrupt:
             self.part()

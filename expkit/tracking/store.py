@@ -62,6 +62,7 @@ class Store:
     def open(self) -> None:
         """Make sure that it has answered since the last failure; raises OutOfReach."""
         if not self.is_open:
+            mlflow.set_tracking_uri(self.uri)  # where models are logged
             try:
                 self.client = open_store(self.uri)
             except OutOfReach:
@@ -178,7 +179,6 @@ def reason_of(error: Exception) -> str:
 
 def open_store(uri: str) -> MlflowClient:
     """A client of a store that answers; a sqlite file is made, with its tables, by one process at a time."""
-    mlflow.set_tracking_uri(uri)
     path = sqlite_path(uri)
     if path is None:
         # What does not answer is found at once here; MLflow would try it again and again for minutes.

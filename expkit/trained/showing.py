@@ -2,58 +2,43 @@
 
 import time
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from expkit.bar import Bar
 from expkit.words import duration
-
-SILENCE = 60.0
-"""Seconds between lines, where there is no bar."""
 
 
 class Show:
     """Shows how many of `total` images (None: nobody knows) are done."""
 
     def __init__(self, total: int | None, done: int = 0) -> None:
-        self.console = Console(stderr=True)
+        self.bar = Bar(total, stderr=True)
         self.total, self.first, self.done = total, done, done
-        self.began = self.told = time.monotonic()
-        self.bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(compact=True),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-            refresh_per_second=4,
-        )
-        self.task = self.bar.add_task("", total=total, completed=done, speed="")
+        self.began = time.monotonic()
 
     def __enter__(self) -> "Show":
-        self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """Take the bar away."""
-        self.bar.stop()
+        self.bar.close()
 
     def add(self, images: int) -> None:
         """Count images that are done."""
         self.done += images
-        self.bar.update(self.task, completed=self.done, speed=f"{self.speed:.0f} images/s")
-        now = time.monotonic()
-        if not self.console.is_terminal and now - self.told > SILENCE:
-            self.told = now
-            self.console.print(self.line, highlight=False, soft_wrap=True)
+        if self.bar.is_due:
+            self.bar.show(self.done, "", f"{self.speed:.0f} images/s{self.left}", self.line)
 
     @property
     def line(self) -> str:
         """How far it is."""
+        count = f"{self.done}" if self.total is None else f"{self.done} of {self.total}"
+        return f"{count} images, {self.speed:.0f} images/s{self.left}"
+
+    @property
+    def left(self) -> str:
+        """How long it will take, where that can be told."""
         if self.total is None:
-            return f"{self.done} images, {self.speed:.0f} images/s"
-        left = duration((self.total - self.done) / max(self.speed, 1e-9))
-        return f"{self.done} of {self.total} images, {self.speed:.0f} images/s, {left} left"
+            return ""
+        return f", {duration((self.total - self.done) / max(self.speed, 1e-9))} left"
 
     @property
     def seconds(self) -> float:

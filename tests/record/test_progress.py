@@ -7,9 +7,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from expkit.bar import PAUSES
 from expkit.data.images.pace import telling
 from expkit.features.progress import counting
-from expkit.record.progress import SILENCE, ProgressBar
+from expkit.record.progress import ProgressBar
 from expkit.task.searching import bar
 from expkit.trainer.loop import State
 from tests.trainer.test_loop import small_loaders, small_trainer
@@ -29,7 +30,7 @@ def test_an_epoch_of_minutes_is_told_of_once_a_minute_and_a_short_one_is_not(tra
         trainer.state.step = second + 1
         bar.after_step(trainer, torch.tensor(0.25))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 200 // SILENCE
+    assert len(lines) == 200 // PAUSES["lines"]
     assert lines[0].startswith("epoch 1/2  step 61/1000  loss 0.2500  1.0 steps/s  15 min")
     assert lines[0].endswith(" left")
 
@@ -52,7 +53,7 @@ def test_a_validation_of_minutes_is_told_of_once_a_minute_and_a_short_one_is_not
     trainer.evaluate(slow(valid))
     first, *rest = capsys.readouterr().out.splitlines()
     assert first == f"epoch 1/2, validation: {sum(len(batch.labels) for batch in valid[:4])} images so far"
-    assert len(rest) == (20 * (len(valid) - 1)) // SILENCE - 1
+    assert len(rest) == (20 * (len(valid) - 1)) // PAUSES["lines"] - 1
     trainer.state.epochs = 2
     trainer.evaluate(valid, [slow(valid)])
     assert capsys.readouterr().out.startswith("evaluation over views: ")

@@ -15,6 +15,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from expkit.screen import is_said, say
+
 log = logging.getLogger("expkit.data")
 
 Found = TypeVar("Found")
@@ -104,12 +106,12 @@ def telling(total: int) -> Iterator[Callable[[int], None]]:
             return
         last, left = now, (total - done) * (now - began) / done
         text = f"looked at {done:,} of {total:,} files (once; it is remembered), {left:,.0f} s left"
-        if terminal:
+        if terminal and is_said():
             print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
             shown = True
         else:
             log.info(text)
-            print(text, file=sys.stderr, flush=True)
+            say(text, stderr=True)
 
     try:
         yield tell

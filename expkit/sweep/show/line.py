@@ -1,15 +1,17 @@
 """What a person sees of a sweep while it runs: one line with the best so far, or a line for each trial."""
 
+import contextvars
 import threading
+import time
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from expkit.bar import Bar
 from expkit.causes import cause_of
 from expkit.config.schema import Config
 from expkit.interrupt import StopRequest
@@ -17,6 +19,7 @@ from expkit.sweep.patience import reason_of
 from expkit.sweep.space.jobs import Sweep
 from expkit.sweep.study import FAILED, INTERRUPTED, STOPPED, best_so_far, count, is_lost, points, value_of, wanted
 from expkit.sweep.work.stop import Stop
+from expkit.words import duration
 
 PAUSE = 0.5
 """Seconds between looks at the study."""
@@ -32,36 +35,26 @@ class SweepLine:
         self.points = None if sweep.settings.conditions else points(sweep.search)
         self.request = request
         self.stop = stop
-        self.console = Console()
+        self.bar = Bar(self.wanted)
         self.told: set[int] = set()
         self.trouble = ""
         """Why the last look failed."""
         self.ending = threading.Event()
-        self.thread = threading.Thread(target=self.watch, daemon=True)
-        self.bar = Progress(
-            TextColumn("[bold]sweep"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[best]}"),
-            TimeElapsedColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-            transient=True,
-            refresh_per_second=4,  # each takes time from training in this process
-        )
+        # In the context of this thread: what is said there goes where it goes here, in a notebook to the same cell.
+        watch = partial(contextvars.copy_context().run, self.watch)
+        self.thread = threading.Thread(target=watch, daemon=True)
+        self.began = time.monotonic()
 
     def __enter__(self) -> Self:
         trials = self.study.get_trials(deepcopy=False)
         self.told = {trial.number for trial in trials if trial.state.is_finished()}
         finished = count(trials).finished
         begins = "going on with" if trials else "beginning"
-        self.say(f"{begins} the study {self.study.study_name}: {finished} of {self.wanted} trials have finished")
+        self.bar.say(f"{begins} the study {self.study.study_name}: {finished} of {self.wanted} trials have finished")
         if self.points is not None and self.points < self.wanted:
-            self.say(
+            self.bar.say(
                 f"the space has {self.points} points only, so trials repeat; hydra.sweeper.sampler=grid runs each once"
             )
-        self.task = self.bar.add_task("", total=self.wanted, completed=finished, best="")
-        self.bar.start()
         self.thread.start()
         return self
 
@@ -71,7 +64,7 @@ class SweepLine:
         self.ending.set()
         self.thread.join()
         self.look()
-        self.bar.stop()
+        self.bar.close()
 
     def watch(self) -> None:
         """Look again and again until the sweep ends."""
@@ -90,7 +83,7 @@ class SweepLine:
             if reason != self.trouble:
                 self.trouble = reason
                 with suppress(OSError):
-                    self.say(f"the study cannot be looked at: {reason}")
+                    self.bar.say(f"the study cannot be looked at: {reason}")
 
     def show(self) -> None:
         """Say what is new."""
@@ -102,15 +95,12 @@ class SweepLine:
             if trial.state.is_finished() and trial.number not in self.told:
                 self.told.add(trial.number)
                 line = f"trial {trial.number}: {told(trial, self.metric)}"
-                if not self.console.is_terminal:
-                    self.say(f"{line}  [{so_far and f'{so_far}, '}{finished}/{self.wanted}]")
+                if not self.bar.moves:
+                    self.bar.say(f"{line}  [{so_far and f'{so_far}, '}{finished}/{self.wanted}]")
                 elif trial.state == TrialState.FAIL:
-                    self.say(line)
-        self.bar.update(self.task, completed=finished, best=so_far)
-
-    def say(self, line: str) -> None:
-        """Print a line, above the bar."""
-        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
+                    self.bar.say(line)
+        if self.bar.moves:
+            self.bar.show(finished, "sweep", f"{so_far}  {duration(time.monotonic() - self.began)}", "")
 
 
 def told(trial: FrozenTrial, metric: str) -> str:

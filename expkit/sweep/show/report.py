@@ -11,7 +11,6 @@ import pandas as pd
 import torch
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
 from expkit.build import build
 from expkit.command import command, shown
@@ -19,6 +18,7 @@ from expkit.config.composed import written
 from expkit.config.schema import GROUPS, ROOT, Config
 from expkit.model.weights_file import NAMES
 from expkit.run_folder import RunFolder, write_whole
+from expkit.screen import console, say
 from expkit.sweep.show.line import short
 from expkit.sweep.show.pictures import draw_pictures
 from expkit.sweep.space.composing import Composer
@@ -49,7 +49,7 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | No
     if best is None:
         limit = sweep.settings.timeout
         why = f" within hydra.sweeper.timeout={limit:g} seconds" if limit else ""
-        print(f"no trial of the study {study.study_name} came to its end{why}; folder {shown(sweep.folder)}")
+        say(f"no trial of the study {study.study_name} came to its end{why}; folder {shown(sweep.folder)}")
         return
     send_model(sweep.folder, base, best)
     for name, text in best_files(sweep, metric, study.study_name, best).items():
@@ -91,7 +91,7 @@ def tell(sweep: Sweep, best: FrozenTrial, trials: list[FrozenTrial], metric: str
         f"  again    {reproduce(sweep.folder, best)}" + ("  # its first seed" if sweep.settings.repeats > 1 else ""),
         *([f"  compare  {hint}"] if hint else []),
     ]
-    Console().print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+    console(report=True).print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
 def mean_over(sweep: Sweep) -> str:

@@ -84,8 +84,12 @@ class Pulling:
 
         Raises Interrupted for a signal, UserError where no trial can run or the database is out of reach.
         """
-        with self.store.answering():
-            self.pull_trials()
+        try:
+            with self.store.answering():
+                self.pull_trials()
+        finally:
+            if self.froze:
+                gc.unfreeze()  # a notebook goes on after a sweep
 
     def pull_trials(self) -> None:
         """Take trials, one after the other."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,8 +74,12 @@ class Worker:
 def interrupting() -> Iterator[None]:
     """End the block with Interrupted at SIGINT or SIGTERM; a training within has its own way, and ends its step first.
 
-    What the exception may interrupt needs no care: a worker can be killed at any moment.
+    What the exception may interrupt needs no care: a worker can be killed at any moment. Signals come to the main
+    thread alone: a worker in another one hears none.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def receive(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
