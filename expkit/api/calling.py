@@ -18,8 +18,8 @@ def calling(*, quiet: bool = False) -> Iterator[None]:
 
     Afterwards Hydra and the environment are as they were. Calls of other threads wait.
     """
-    logs.told.clear()  # a call is a command of its own, which says of its data what a process says once
     with saying("nothing" if quiet else "progress"), held(), environment_kept(), hydra_kept():
+        logs.told.clear()  # a call is a command of its own, which says of its data what a process says once
         yield
 
 
