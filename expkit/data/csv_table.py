@@ -10,7 +10,9 @@ from annotated_types import Len, MinLen
 from numpy.typing import NDArray
 
 from expkit.check import Fraction, NotNegativeInt, Positive, checked
+from expkit.data.corrections import with_corrections
 from expkit.data.files import FileList, OnBadImage, checked_data
+from expkit.data.groups import Groups
 from expkit.data.images.reading import Alpha, Reading
 from expkit.data.items import Data
 from expkit.data.label_doubts import doubt_of_flags, flag_columns, warn_of_labels
@@ -41,9 +43,12 @@ def csv(
     suffix: str = "",
     paths: Literal["exact", "loose"] = "exact",
     class_names: Mapping[str | int | float, str] | None = None,
+    group_column: str | None = None,
     repeats: Literal["error", "train"] = "error",
     valid_pct: Fraction = 0.2,
     seed: NotNegativeInt = 0,
+    exclude: str | None = None,
+    relabel: str | None = None,
     on_bad_image: OnBadImage = "error",
     alpha: Alpha = "white",
     white: Positive | None = None,
@@ -65,9 +70,13 @@ def csv(
         suffix: added to each path, such as ".jpg" where the table has bare names.
         paths: `loose` finds files that differ from the paths in case, backslashes for slashes or Unicode form.
         class_names: readable names for classes, by label; labels with the same name become one class.
+        group_column: column that says which images belong together (patient, burst, camera): valid is cut by whole
+            groups, and groups on both sides of a given split are told; an empty cell is of no group.
         repeats: `train` lets a file be listed several times, with the same label, to train on it as often.
         valid_pct: share of each class cut from the training rows for valid, where no row is for valid.
         seed: seed of that cut; it belongs to the data, so that runs with other seeds validate on the same images.
+        exclude: CSV of images to leave out, column `file` (paths below the root), such as task=audit writes.
+        relabel: CSV of labels to put right, columns `file` and `label`; both move no other image over a cut.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
         alpha: what lies behind transparent pixels, white or black; `ignore` takes their colours as they are.
         white: the value of white in files of more than 8 bits, such as 4095 for 12 bits in files of 16, or of darker
@@ -80,6 +89,8 @@ def csv(
     wanted = {"data.file_column": file_column, "data.label_column": label_column}
     if split_column:
         wanted["data.split_column"] = split_column
+    if group_column:
+        wanted["data.group_column"] = group_column
     table = read_table(file, wanted, root=root, separator=separator, encoding=encoding, names=columns)
     root = root or os.path.dirname(file) or "."
     check_folder(root)
@@ -94,6 +105,7 @@ def csv(
     labels = labels[once]
     doubt_labels(table, label_column, classes, labels[splits == Split.TRAIN])
     notes = notes_of(table, label_column, copies)
+    groups = Groups.of(group_column, [table.columns[group_column][row] for row in once]) if group_column else None
     files = FileList(
         root=root,
         names=Packed.from_names(os.fsencode(rows.paths[row]) for row in once.tolist()),
@@ -104,9 +116,10 @@ def csv(
         csv_rows=np.array(rows.numbers)[once],
         copies=copies[once] if copies.max() > 1 else None,
         reading=Reading(alpha, white),
+        groups=groups,
         notes=notes,
     )
-    return checked_data(files, on_bad_image, valid_pct, seed)
+    return checked_data(with_corrections(files, exclude, relabel), on_bad_image, valid_pct, seed)
 
 
 def doubt_labels(table: Table, column: str, classes: Sequence[str], labels: NDArray[np.int64]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from expkit.data.groups import Groups, cut_groups
 from expkit.data.images.decode import read_image
 from expkit.data.images.file_facts import FileFacts, facts_of
 from expkit.data.images.looks import look_at
@@ -24,6 +25,8 @@ from expkit.words import many
 log = logging.getLogger("expkit.data")
 
 OnBadImage = Literal["error", "skip"]
+EXCLUDED = -2
+"""Stands in `FileList.mended` for a file to be left out."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class ImageFiles:
     labels: NDArray[np.int64]
     """One class index for each of `rows`."""
     reading: Reading = DEFAULT
+    groups: Groups | None = None
+    """Which of `names` belong together."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,6 +84,10 @@ class FileList:
     """How often each file trains in an epoch; None: once."""
     reading: Reading = DEFAULT
     """What is white in the files, and what lies behind transparent pixels."""
+    groups: Groups | None = None
+    """Which files belong together, and so stay on one side of a cut."""
+    mended: NDArray[np.int64] | None = None
+    """The label that each file comes to have once valid is cut, EXCLUDED for one that is left out; None: as it is."""
 
     def where(self, index: int) -> str:
         """The file as messages name it."""
@@ -89,6 +98,8 @@ class FileList:
         """The same list with only the files at `kept`."""
         rows = None if self.csv_rows is None else self.csv_rows[kept]
         copies = None if self.copies is None else self.copies[kept]
+        groups = None if self.groups is None else self.groups.take(kept)
+        mended = None if self.mended is None else self.mended[kept]
         return replace(
             self,
             names=self.names.take(kept),
@@ -96,6 +107,8 @@ class FileList:
             splits=self.splits[kept],
             csv_rows=rows,
             copies=copies,
+            groups=groups,
+            mended=mended,
         )
 
     def part(self, split: Split) -> ImageFiles:
@@ -103,23 +116,31 @@ class FileList:
         rows = np.flatnonzero(self.splits == split)
         if split == Split.TRAIN and self.copies is not None:
             rows = np.repeat(rows, self.copies[rows])
-        return ImageFiles(self.root, self.names, rows, self.labels[rows], self.reading)
+        return ImageFiles(self.root, self.names, rows, self.labels[rows], self.reading, self.groups)
 
 
 def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | None, seed: int) -> Data:
     """Look at every file once, and give the data of those that can be read.
 
-    Where no file is for validation, `valid_pct` of the readable training images are cut for it (None: none are).
+    Where no file is for validation, `valid_pct` of the readable training images are cut for it (None: none are), whole
+    groups where there are such. What `files.mended` says is done after that: corrections move no other image.
 
     Raises UserError, naming files, if one cannot be read (with `on_bad_image="skip"`: one listed for valid or test),
     if a class has no training image, or if there is nothing to validate on.
     """
     facts = facts_of(files.root, files.names, images=True, reading=files.reading)
+    if files.mended is not None:  # what is left out need not be whole
+        facts = replace(
+            facts, problems={row: why for row, why in facts.problems.items() if files.mended[row] != EXCLUDED}
+        )
     if facts.problems:
         files, facts = without_bad(files, facts, on_bad_image)
     if valid_pct is not None and not (files.splits == Split.VALID).any():
-        splits = cut_valid(files.splits, files.labels, valid_pct, seed)
-        files = replace(files, splits=splits, notes=(*files.notes, cut_note(valid_pct, seed)))
+        files = with_cut(files, valid_pct, seed)
+    if files.mended is not None:
+        kept = np.flatnonzero(files.mended != EXCLUDED)
+        files, facts = replace(files, labels=files.mended, mended=None).keep(kept), facts.keep(kept)
+    warn_of_groups(files)
     check_classes(files)
     assumed = look_at(files.root, files.names, files.reading)
     test = files.part(Split.TEST)
@@ -132,6 +153,34 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         notes=(*files.notes, *note_of_links(files.root, files.names), *assumed),
         reading=files.reading,
     )
+
+
+def with_cut(files: FileList, valid_pct: float, seed: int) -> FileList:
+    """The same list with valid cut from train."""
+    note = cut_note(valid_pct, seed)
+    if files.groups is None:
+        splits = cut_valid(files.splits, files.labels, valid_pct, seed)
+    else:
+        splits = cut_groups(files.splits, files.labels, files.groups, valid_pct, seed)
+        note += f", by whole groups of data.group_column={files.groups.column}"
+    return replace(files, splits=splits, notes=(*files.notes, note))
+
+
+def warn_of_groups(files: FileList) -> None:
+    """Log a warning that names groups which are trained on and validated or tested with as well."""
+    if files.groups is None:
+        return
+    train = files.splits == Split.TRAIN
+    for split in (Split.VALID, Split.TEST):
+        if len(codes := files.groups.in_both(train, files.splits == split)):
+            held_out = files.groups.codes[files.splits == split]
+            log.warning(
+                "%s of %s in both train and %s, with %d of its %d images, so that scores on these are too good; "
+                "data.valid_pct without data.split_column cuts valid by whole groups:\n%s",
+                many(len(codes), "group", "groups"), f"data.group_column={files.groups.column} lie", split.name.lower(),
+                int(np.isin(held_out, codes).sum()), len(held_out),
+                first_ten((files.groups.name(code) or "" for code in codes.tolist()), len(codes)),
+            )  # fmt: skip
 
 
 def without_bad(files: FileList, facts: FileFacts, on_bad_image: OnBadImage) -> tuple[FileList, FileFacts]:

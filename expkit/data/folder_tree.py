@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expkit.check import Count, Fraction, NotNegativeInt, Positive, checked, nearest
+from expkit.data.corrections import with_corrections
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.images.reading import Alpha, Reading
 from expkit.data.items import UNLABELLED, Data
@@ -52,6 +53,8 @@ def folders(
     class_depth: Count | None = None,
     label_pattern: str | None = None,
     class_names: Mapping[str, str] | None = None,
+    exclude: str | None = None,
+    relabel: str | None = None,
     on_bad_image: OnBadImage = "error",
     alpha: Alpha = "white",
     white: Positive | None = None,
@@ -72,6 +75,8 @@ def folders(
         label_pattern: take labels from file names instead of folders: a regular expression whose group `label` is
             the class, or whose named groups are the classes (see `LabelPattern`).
         class_names: readable names for classes, by the name of the folder or the text of the label.
+        exclude: CSV of images to leave out, column `file` (paths below the root), such as task=audit writes.
+        relabel: CSV of labels to put right, columns `file` and `label`; both move no other image over a cut.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
         alpha: what lies behind transparent pixels, white or black; `ignore` takes their colours as they are.
         white: the value of white in files of more than 8 bits, such as 4095 for 12 bits in files of 16, or of darker
@@ -108,7 +113,7 @@ def folders(
         notes=(*layout.notes, *notes, *notes_of_left_out(root, listed)),
         reading=Reading(alpha, white),
     )
-    return checked_data(files, on_bad_image, valid_pct, seed)
+    return checked_data(with_corrections(files, exclude, relabel), on_bad_image, valid_pct, seed)
 
 
 def by_folder(root: str, split: Split, folders: ClassFolders, depth: int | None) -> Labelled:

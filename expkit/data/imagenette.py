@@ -40,6 +40,8 @@ def imagenette(
     root: str = "data/imagenette",
     size: Literal["full", 320, 160] = 160,
     download: bool = True,
+    exclude: str | None = None,
+    relabel: str | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
     """Read Imagenette with its own division into train and val, and fetch it where the root lacks it.
@@ -52,13 +54,15 @@ def imagenette(
         size: which of the three there are: pixels of the shorter side, or `full`. Folders at the root itself are read
             whatever their size.
         download: fetch the dataset (100 MB, 340 MB for 320, 1.6 GB for full) where the root lacks it.
+        exclude: CSV of images to leave out, column `file` (paths below the root), such as task=audit writes.
+        relabel: CSV of labels to put right, columns `file` and `label`; both move no other image over a cut.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
 
     Raises UserError if the dataset is not there and cannot be fetched, for other folders, and for damaged images.
     """
     folder = find_layout(Path(root), ARCHIVES[size]) or fetched(Path(root), ARCHIVES[size], download)
     check_classes(folder)
-    return folders(root=str(folder), class_names=NAMES, on_bad_image=on_bad_image)
+    return folders(root=str(folder), class_names=NAMES, exclude=exclude, relabel=relabel, on_bad_image=on_bad_image)
 
 
 def find_layout(root: Path, archive: Archive) -> Path | None:

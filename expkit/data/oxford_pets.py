@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from expkit.check import Fraction, NotNegativeInt, checked
+from expkit.data.corrections import with_corrections
 from expkit.data.fetch import Archive, FetchError, check_near, fetch
 from expkit.data.files import FileList, OnBadImage, checked_data
 from expkit.data.items import Data
@@ -35,6 +36,8 @@ def pets(
     valid_pct: Fraction | None = None,
     seed: NotNegativeInt = 0,
     download: bool = True,
+    exclude: str | None = None,
+    relabel: str | None = None,
     on_bad_image: OnBadImage = "error",
 ) -> Data:
     """Read the Oxford-IIIT Pet dataset by its official lists, and fetch it (800 MB) where the root lacks it.
@@ -48,6 +51,8 @@ def pets(
             valid from trainval, and the official test list becomes the labelled test set.
         seed: seed of that cut.
         download: fetch the dataset where the root lacks it.
+        exclude: CSV of images to leave out, column `file` (paths below the root), such as task=audit writes.
+        relabel: CSV of labels to put right, columns `file` and `label`; both move no other image over a cut.
         on_bad_image: `skip` leaves out and reports unreadable training images; `error` stops at any.
 
     Raises UserError if the dataset is not there and cannot be fetched, and for damaged lists and images.
@@ -64,7 +69,7 @@ def pets(
     splits = np.repeat(np.array([Split.TRAIN, held_out], np.int8), [len(trainval), len(test)])
     notes = notes_of_lists(folder, len(names), held_out)
     files = FileList(str(folder), names, codes, splits, tuple(words), str(folder), notes=notes)
-    return checked_data(files, on_bad_image, valid_pct, seed)
+    return checked_data(with_corrections(files, exclude, relabel), on_bad_image, valid_pct, seed)
 
 
 def notes_of_lists(folder: Path, listed: int, held_out: Split) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ USUAL = {
     "name image_id id",
     "data.label_column": "label labels class class_name category target y breed species diagnosis label_name classname",
     "data.split_column": "split set subset partition fold usage dataset phase",
+    "data.group_column": "group group_id patient patient_id subject subject_id person burst camera site study",
 }
 """What people call the columns, the likeliest first."""
 
