@@ -55,13 +55,13 @@ class Run:
         """The precision of the run: bf16 where the body or a head on its features computes in it, else fp32."""
         return "bf16" if "bf16" in (self.body and self.body.precision, self.trainer.precision) else "fp32"
 
-    @property
-    def features(self) -> dict[str, str] | None:
-        """Where all phases read precomputed features: the precision of the body that gave them, and of their head."""
-        if self.body is None:
+    def features(self, phase: Phase) -> dict[str, str] | None:
+        """Where a phase reads precomputed features: the precision of the body that gave them, and of their head."""
+        if not phase.precompute:
             return None
         half = self.trainer.autocast is not None and self.trainer.autocast_features
-        return {"body": self.body.precision, "head": "bf16" if half else "fp32"}
+        body = self.body.precision if self.body else self.trainer.precision
+        return {"body": body, "head": "bf16" if half else "fp32"}
 
     def describe(self) -> str:
         """One line for the log: what trains on how much."""
@@ -271,7 +271,7 @@ def assemble(config: Config, kept: Kept | None = None) -> Run:
     if frozen and body is None:
         frozen = replace(frozen, build=lambda: (model, trainer.device, trainer.autocast))
     features = opener(kept.features, frozen, config.num_workers) if frozen else None
-    feed = Feed(config, data, transforms, views, recipe.tta, features, is_whole=body is None)
+    feed = Feed(config, data, transforms, views, recipe.tta, features)
     run = Run(config, data, recipe, trainer, feed, optimizer.get("lr"), body)
     run.check()
     check_pieces(trainer, min(config.batch_size, len(data.train)))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from expkit.command import command
@@ -29,20 +30,22 @@ def config_for(folder: RunFolder, overrides: Sequence[str], folders: Sequence[st
     of --config-dir. Raises UserError for overrides of anything else, and where no task is named.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    for one in parsed:
-        if one.key_or_group.split(".")[0] not in GIVEN_ANEW:
-            raise UserError(
-                f"{one.input_line}: with run={folder.path.name} the model stays as it was trained; what may be given "
-                f"beside it is {', '.join(GIVEN_ANEW)}"
-            )
     chosen = {one.key_or_group for one in parsed if "." not in one.key_or_group}
     if "task" not in chosen:
         raise UserError(
             f"run={folder.path.name} needs a task, such as task=evaluate or task=predict; to go on with its training "
             f"use  {command(f'resume={folder.path}')}"
         )
-    for_fresh = [line for line, one in zip(overrides, parsed, strict=True) if one.key_or_group.split(".")[0] in chosen]
+    others = [one for one in parsed if group_of(one) not in GIVEN_ANEW]
+    for_fresh = [str(one.input_line) for one in parsed if group_of(one) in chosen.intersection(GIVEN_ANEW)]
     fresh = compose(*for_fresh, folders=folders)
+    for one in others:
+        key = one.key_or_group
+        hint = f"; the task has a key of that name, task.{key}" if key in fresh.task else ""
+        raise UserError(
+            f"{one.input_line}: with run={folder.path.name} the model stays as it was trained; what may be given "
+            f"beside it is {', '.join(GIVEN_ANEW)}{hint}"
+        )
     config = load_yaml(folder.config)
     config.data = at(project_of(folder.path, read_json(folder.facts)), config.data)
     for key in chosen:
@@ -52,6 +55,11 @@ def config_for(folder: RunFolder, overrides: Sequence[str], folders: Sequence[st
     for key in given:
         OmegaConf.update(config, key, at(Path.cwd(), OmegaConf.select(config, key)), merge=False)
     return config_of(config)
+
+
+def group_of(one: Override) -> str:
+    """The group of the config, or key at its top, that an override is about."""
+    return str(one.key_or_group).split(".")[0]
 
 
 def at(folder: Path, node: Any) -> Any:

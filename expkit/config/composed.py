@@ -91,7 +91,9 @@ def explain(error: Exception) -> str:
         key = ".".join(above[: above.index(missing) + 1]) if missing in above else match[1]
         keys = [str(name) for name in cause.parent_node]
         parent = key.rpartition(".")[0]
-        return f"{key} is no key of {parent or 'the config'}; {nearest(missing, keys)}"
+        owners = [name for name in keys if not parent and missing in keys_of(cause.parent_node._get_node(name))]
+        hint = f"{owners[0]} has one of that name, {owners[0]}.{key}" if owners else nearest(missing, keys)
+        return f"{key} is no key of {parent or 'the config'}; {hint}"
     if match and match[1] in ("experiment", "sweeps"):
         return f"write +{match[1]}=NAME, with a plus sign: it adds to the config"
     if match:
@@ -102,6 +104,11 @@ def explain(error: Exception) -> str:
     if "does not support sweep type : INTERVAL_SWEEP" in str(error):
         return "interval(...) is searched by Optuna: add hydra/sweeper=expkit, or choose +sweeps=NAME"
     return str(error).strip()
+
+
+def keys_of(node: object) -> list[str]:
+    """The keys of a node of a config, none of a value."""
+    return [str(key) for key in node] if isinstance(node, DictConfig) and not node._is_none() else []
 
 
 def in_quotes(error: OverrideParseException) -> str:

@@ -45,13 +45,11 @@ class Feed:
         views: Transforms,
         tta: int,
         open_features: OpenFeatures | None,
-        *,
-        is_whole: bool,
     ) -> None:
         """Take what loaders are made of.
 
         `transforms` holds those of each phase by name, `views` those of the `tta` views of the last evaluation.
-        `open_features` is there where a phase reads precomputed features; unless the model `is_whole`, all do.
+        `open_features` is there where a phase reads precomputed features.
         """
         self.config = config
         self.data = data
@@ -59,7 +57,6 @@ class Feed:
         self.view_transforms = views
         self.tta = tta
         self.open_features = open_features
-        self.is_whole = is_whole
         self.epoch_steps = batches_of(len(data.train), config.batch_size, train=True)
         self.opened: dict[Key, Loader] = {}
 
@@ -112,15 +109,18 @@ class Feed:
         images = self.data.train if train else self.data.valid
         return self.open_features(Asked(images, transforms, views, self.config.batch_size, seed, train))
 
-    def augmented(self) -> Iterator[Loader]:
-        """Validation batches of each augmented view that the last evaluation averages over, drawn from (seed, view)."""
+    def augmented(self, phase: Phase) -> Iterator[Loader]:
+        """Validation batches of each augmented view that the last evaluation averages over, drawn from (seed, view).
+
+        They are of what `phase` reads: images, or features.
+        """
         seed = seed_of(self.config.seed, "tta")
         for view in range(self.tta):
             transforms = self.view_transforms
             loader = (
-                self.images(False, transforms, seed, view)
-                if self.is_whole
-                else self.features(False, transforms, [view], seed)
+                self.features(False, transforms, [view], seed)
+                if phase.precompute
+                else self.images(False, transforms, seed, view)
             )
             yield loader
             loader.close()

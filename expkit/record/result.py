@@ -31,23 +31,27 @@ def result_of(config: Config, run: Run, recorder: Recorder, run_id: str | None, 
         "images_per_second": trainer.state.step * min(config.batch_size, len(run.data.train)) / trainer.state.seconds,
         "device": str(trainer.device),
         "fingerprint": run.data.fingerprint,
-        **what_is_known(run),
+        **what_is_known(run, chosen_epoch(config, recorder)),
     }
     return result
 
 
 def objective_of(config: Config, recorder: Recorder) -> float:
     """The value of the objective, in the epoch that it names."""
-    metric, history = config.objective["metric"], recorder.history
-    epoch = best_epoch(history, metric) if config.objective["at"] == "best" else len(history)
-    return history[epoch - 1][metric]
+    return recorder.history[chosen_epoch(config, recorder) - 1][config.objective["metric"]]
 
 
-def what_is_known(run: Run) -> dict[str, Any]:
-    """What a result says of how its model reads images and computes, which is known before it is trained."""
+def chosen_epoch(config: Config, recorder: Recorder) -> int:
+    """The epoch, from 1, that the objective names: the weights that the run exports are those of it."""
+    history = recorder.history
+    return best_epoch(history, config.objective["metric"]) if config.objective["at"] == "best" else len(history)
+
+
+def what_is_known(run: Run, epoch: int) -> dict[str, Any]:
+    """What a result says of how its model reads images and computes, with the weights of an epoch."""
     return {
         "precision": run.precision,
-        "features": run.features,
+        "features": run.features(run.recipe.phase_of(epoch)),
         "classes": list(run.data.classes),
         "reading": asdict(run.data.reading),
     }
@@ -57,8 +61,9 @@ def average_views(config: Config, folder: RunFolder, run: Run, recorder: Recorde
     """Evaluate the weights that the objective chooses over augmented views of the validation images."""
     if config.objective["at"] == "best":
         run.trainer.model.load_state_dict(read_weights(folder.best_weights, key=""))
-    valid = run.feed.batches(run.recipe.phases[-1])[1]
-    recorder.after_views(run.trainer, run.trainer.evaluate(valid, run.feed.augmented()))
+    phase = run.recipe.phase_of(chosen_epoch(config, recorder))
+    valid = run.feed.batches(phase)[1]
+    recorder.after_views(run.trainer, run.trainer.evaluate(valid, run.feed.augmented(phase)))
 
 
 def draw_plots(folder: RunFolder, run: Run, recorder: Recorder) -> None:

@@ -120,12 +120,11 @@ class WholeRecord:
         """Say what a person should know before a long training, and keep what a resume is to find."""
         from expkit.record.checkpoint import Best, Checkpoints
         from expkit.record.progress import ProgressBar
-        from expkit.record.result import what_is_known
 
         self.tracker.look()
         warn_of_idle(run.config, run.recipe, run.data, len(run.trainer.hypers.dropouts))
-        known = what_is_known(run) | {"head_only": run.body is not None}
-        self.folder.note(fingerprint=run.data.fingerprint, accept_data=False, outcome=known)
+        self.folder.note(fingerprint=run.data.fingerprint, accept_data=False)
+        self.note_outcome(run, run.epochs)
         return [
             Best(self.folder, recorder, run.config.objective["metric"], run.data),
             Checkpoints(self.folder, recorder, run.data.fingerprint, run.feed.epoch_steps),
@@ -134,10 +133,17 @@ class WholeRecord:
 
     def write(self, run: Run, recorder: "Recorder") -> Mapping[str, Any]:
         """Export the weights, and score them on the test set."""
-        from expkit.record.result import export_weights
+        from expkit.record.result import chosen_epoch, export_weights
 
         export_weights(run.config, self.folder, run)
+        self.note_outcome(run, chosen_epoch(run.config, recorder))
         return after_training(run.config, self.folder, run.data, **self.scoring)
+
+    def note_outcome(self, run: Run, epoch: int) -> None:
+        """Keep what the weights of an epoch are used by until there is a result."""
+        from expkit.record.result import what_is_known
+
+        self.folder.note(outcome=what_is_known(run, epoch) | {"head_only": run.body is not None})
 
 
 def go_on(run: Run, folder: RunFolder) -> None:

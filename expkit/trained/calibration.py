@@ -14,7 +14,8 @@ HALVINGS = 60
 def temperature_of(logits: Tensor, labels: Tensor) -> float | None:
     """The temperature that divides logits N x C so that their cross entropy is least.
 
-    None where there is none: where every image is told rightly, ever smaller ones are ever better.
+    None where there is none: where every image is told rightly, ever smaller ones are ever better, and where the model
+    is no better than chance, ever larger ones.
     """
     logits, own = logits.double(), labels[:, None]
 

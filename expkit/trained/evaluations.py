@@ -72,20 +72,21 @@ def parts_of(data: Data, split: str) -> dict[str, tuple[Images, ...]]:
 def calibrate(measuring: Measuring, valid: Images) -> dict[str, Any] | None:
     """Fit the model's temperature on validation images, and let it have that; gives what calibration.json holds.
 
-    None, with a warning, where none can be fitted, since every image is told rightly; the temperature is 1 then.
+    None, with a warning, where none can be fitted; the temperature is 1 then.
     """
     measuring.trained.temperature = 1.0
     measured = replace(measuring, tta=0).run(valid, "valid for the temperature")
     measured.probabilities()
     before = measured.evaluation
     labels = torch.from_numpy(before.labels)
+    right = before.labels == before.predictions
     temperature = temperature_of(measured.logits, labels)
     if temperature is None:
-        log.warning("no temperature can be fitted, since every validation image is told rightly: it stays 1")
+        why = "every one is told rightly" if right.all() else "the model tells them hardly better than by chance"
+        log.warning("no temperature can be fitted on the validation images, since %s: it stays 1", why)
         return None
     after = measure([(measured.logits / temperature, labels)], len(measuring.trained.classes))
     measuring.trained.temperature = temperature
-    right = before.labels == before.predictions
     return {
         "temperature": temperature,
         "weights": digest(measuring.trained.weights),

@@ -103,6 +103,10 @@ class Recipe:
         ends = accumulate((phase.epochs for phase in self.phases), initial=0)
         return {phase.name: start for phase, start in zip(self.phases, ends, strict=False)}
 
+    def phase_of(self, epoch: int) -> Phase:
+        """The phase that an epoch of the run, from 1, belongs to."""
+        return next(phase for phase in reversed(self.phases) if self.starts[phase.name] < epoch)
+
     @property
     def precomputes(self) -> bool:
         """Whether a phase reads precomputed features."""

@@ -174,6 +174,7 @@ def test_in_the_jobs_of_a_sweep_too():
         ("hydra.run.dir=null", r"hydra\.run\.dir=null does not do: field 'hydra\.run\.dir' is not Optional"),
         ("trainer.treads=1", r"trainer\.treads is no key of trainer; did you mean 'threads'\?"),
         ("epoch=1", r"epoch is no key of the config; did you mean 'epochs'\?"),
+        ("evaluate_test=false", r"evaluate_test is no key of the config; task has one .*, task\.evaluate_test"),
     ],
 )
 def test_a_key_that_there_is_not_has_its_nearest_spelling(override, message):

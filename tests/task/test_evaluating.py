@@ -22,6 +22,7 @@ from tests.conftest import SMALL_MODEL
 
 DIGITS = ("+experiment=digits", "data.classes=[0, 1, 2]", "image_size=16", "batch_size=32", "epochs=2", "tracking=none")
 QUICK = {"resamples": 20}
+RUINED = ("transfer.phases.head.lr=30", "transfer.phases.all.lr=30", "objective={metric: valid_loss, mode: min}")
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +64,18 @@ SAME = {"loss": "valid_loss", "accuracy": "valid_accuracy", "error_rate": "valid
         (*DIGITS, "transfer=frozen_precompute"),
         (*DIGITS, *SMALL_MODEL, "augment=side_on", "transfer=frozen_views"),
         (*DIGITS, *SMALL_MODEL, "augment=side_on", "transfer=full_recipe", "epochs=4"),
+        # The best epoch is the first one, on features: later rates ruin the model.
+        (*DIGITS, *SMALL_MODEL, "augment=side_on", "transfer=full_recipe", "epochs=4", *RUINED),
     ],
-    ids=["scratch", "last", "fine_tune", "frozen_precompute", "frozen_views", "full_recipe"],
+    ids=[
+        "scratch",
+        "last",
+        "fine_tune",
+        "frozen_precompute",
+        "frozen_views",
+        "full_recipe",
+        "full_recipe, on features",
+    ],
 )
 def test_on_its_own_data_a_run_comes_to_exactly_what_its_result_says(trained, overrides):
     config, folder = trained(*overrides)

@@ -26,6 +26,7 @@ def test_it_is_the_least_cross_entropy():
     assert all(loss(found) < loss(found * factor) for factor in np.array([0.99, 1.01, 0.5, 2.0]))
 
 
-def test_images_that_are_all_told_rightly_have_none():
+def test_images_that_are_all_told_rightly_or_by_chance_have_none():
     labels = torch.arange(3).repeat(5)
     assert temperature_of(torch.eye(3)[labels], labels) is None
+    assert temperature_of(torch.eye(3)[(labels + 1) % 3], labels) is None
