@@ -32,6 +32,7 @@ from expkit.errors import UserError
 from expkit.grid.again import is_sent
 from expkit.project import project_of
 from expkit.run_folder import read_json
+from expkit.threads import leave
 from expkit.tracking import send_rest
 from expkit.tracking.finding import config_of, find_run
 from expkit.urls import hide
@@ -46,7 +47,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     trust.read_environment()
     hush_readers()
-    with reporting(os.environ.get("HYDRA_FULL_ERROR") == "1"):
+    with leaving_at_once(), reporting(os.environ.get("HYDRA_FULL_ERROR") == "1"):
         if not arguments:
             print(list_experiments(), flush=True)
         elif resumed := [argument for argument in arguments if argument.startswith("resume=")]:
@@ -65,6 +66,17 @@ def hush_readers() -> None:
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", module="PIL")
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """Let a signal end the process without waiting for a read that a thread has in hand."""
+    try:
+        yield
+    except SystemExit as end:
+        if end.code in (130, 143):
+            leave(end.code)
+        raise
 
 
 @contextmanager

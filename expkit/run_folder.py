@@ -50,10 +50,10 @@ class RunFolder:
         folder = cls(path, experiment)
         refuse_run(path)
         hide_in_files(path / ".hydra")
-        text = OmegaConf.to_yaml(OmegaConf.create(relocatable(config)))
+        text = as_yaml(config)
         if "parent" not in facts:
             warn_of_password(text, folder.config)
-        began_with = {"config": hidden(kept_values(config))}  # config.yaml may be edited, this is not
+        began_with = {"config": hidden(read_back(text))}  # config.yaml may be edited, this is not
         write_json(folder.facts, start_facts(path, experiment, overrides) | began_with | facts)
         write_whole(folder.config, lambda partial: partial.write_text(text, encoding="utf-8"))
         return folder
@@ -181,9 +181,14 @@ def hide_in_files(folder: Path) -> None:
             write_whole(path, partial(Path.write_text, data=shown, encoding="utf-8"))
 
 
-def kept_values(config: Mapping[str, Any]) -> dict[str, Any]:
+def as_yaml(config: Mapping[str, Any]) -> str:
+    """A config as config.yaml has it."""
+    return OmegaConf.to_yaml(OmegaConf.create(relocatable(config)))
+
+
+def read_back(text: str) -> dict[str, Any]:
     """A config as config.yaml gives it back."""
-    values = OmegaConf.to_container(OmegaConf.create(OmegaConf.to_yaml(OmegaConf.create(relocatable(config)))))
+    values = OmegaConf.to_container(OmegaConf.create(text))
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -118,6 +119,50 @@ def test_a_signal_while_the_result_is_written_is_heeded(config_of, tmp_path, mon
     assert not folder.result.exists()
     train(config, folder)
     assert folder.result.exists()
+
+
+STUCK = """
+import os
+from dataclasses import replace
+from expkit.data import folders
+
+class Images:
+    def __init__(self, images):
+        self.images, self.read_so_far, self.labels = images, [], images.labels
+    def __len__(self):
+        return len(self.images)
+    def name(self, index):
+        return self.images.name(index)
+    def read(self, index, size=None):
+        self.read_so_far.append(index)
+        if len(self.read_so_far) > 60:  # in the second epoch
+            open("waiting", "w").close()
+            open("fifo").read()
+        return self.images.read(index, size)
+
+def stuck(*, root: str):
+    data = folders(root=root)
+    return replace(data, train=Images(data.train))
+"""
+
+
+def test_a_signal_does_not_wait_for_a_read_that_never_ends(colour_folders, tmp_path):
+    (tmp_path / "own.py").write_text(STUCK)
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "stuck.yaml").write_text(f"_target_: own.stuck\nroot: {colour_folders}\n")
+    os.mkfifo(tmp_path / "fifo")
+    path = os.pathsep.join(map(str, (tmp_path, Path(__file__).parents[1])))
+    env = {**os.environ, "PYTHONPATH": path, "EXPKIT_TRUST": "own"}
+    command = [sys.executable, "-m", "expkit", "--config-dir", "conf", "data=stuck", *SMALL_MODEL]
+    command += ["image_size=16", "batch_size=8", "num_workers=0", "tracking=none", "hydra.run.dir=run"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "waiting").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.terminate()
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143, err
+    assert re.fullmatch(r"stopped after step \d+; go on with  python -m expkit resume=run\n", err)
+    assert (tmp_path / "run" / "checkpoints" / "last.pt").exists()
 
 
 def test_a_job_ends_with_the_process_that_sent_it():

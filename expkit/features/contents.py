@@ -4,7 +4,7 @@ Files are told by the hashes of their contents, which are remembered; images tha
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Protocol
@@ -18,6 +18,7 @@ from expkit.data.images.file_facts import facts_of
 from expkit.data.images.pace import cores
 from expkit.data.items import Images
 from expkit.errors import UserError
+from expkit.threads import Threads
 from expkit.words import many
 
 HASH = 16
@@ -70,9 +71,9 @@ def pixel_parts(images: Images, size: int | None) -> Iterator[bytes]:
         image = images.read(index, size)
         return blake2b(repr((image.size, image.mode)).encode() + image.tobytes()).digest()
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with closing(Threads(cores())) as threads:
         for start in range(0, len(images), BLOCK):
-            yield from pool.map(part, range(start, min(start + BLOCK, len(images))))
+            yield from threads.map(part, range(start, min(start + BLOCK, len(images))))
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ convolution, and the result does not depend on the number of cores. A GPU is fed
 import copy
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import Future
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -26,6 +26,7 @@ from expkit.feed.loading import ImageLoader, Transformed, as_channels, auto_work
 from expkit.feed.workers import compute_alone
 from expkit.model.classifier import Classifier
 from expkit.model.layout import to_channels_last
+from expkit.threads import Threads, result_of
 
 CPU_PIXELS = 8 * 224**2
 """Pixels that a core computes at a time: more fall out of its cache (measured on resnet18 and efficientnet_lite0)."""
@@ -76,20 +77,19 @@ def extract(body: Body, source: Source, num_workers: int | Literal["auto"]) -> I
     """
     gpu = body.device.type != "cpu"
     workers = auto_workers(source.images, source.transforms, False, gpu) if num_workers == "auto" else num_workers
-    threads = 1 if gpu else min(cores(), torch.get_num_threads())
+    count = 1 if gpu else min(cores(), torch.get_num_threads())
     size = piece_of(source.transforms.size, GPU_PIXELS if gpu else CPU_PIXELS)
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(threads, initializer=None if gpu else compute_alone))
+        threads = stack.enter_context(closing(Threads(count, begin=None if gpu else compute_alone)))
         # Threads decode as well as processes do where the images' own code lets go of Python's lock.
         decoded = in_workers(source, size, workers, stack) if gpu or workers else in_threads(source, size)
         running: deque[Future[Tensor]] = deque()
-        stack.callback(lambda: [piece.cancel() for piece in running])
         for pixels in decoded:
-            running.append(pool.submit(compute, body, pixels))
-            if len(running) > threads:
-                yield running.popleft().result()
+            running.append(threads.submit(compute, body, pixels))
+            if len(running) > count:
+                yield result_of(running.popleft())
         while running:
-            yield running.popleft().result()
+            yield result_of(running.popleft())
 
 
 def piece_of(side: int, pixels: int) -> int:

@@ -5,7 +5,6 @@ batches is the same on any number of workers, and one that starts at a later bat
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -19,6 +18,7 @@ from expkit.errors import DataError, UserError
 from expkit.feed.sending import explaining, received, shared
 from expkit.feed.workers import Workers, compute_alone
 from expkit.randomness import seed_of
+from expkit.threads import Threads
 
 MEMORY = 1 << 30
 """Most bytes of transformed images that are kept in memory."""
@@ -120,7 +120,7 @@ class ImageLoader:
         self.batches = batches_of(len(images), batch_size, train)
         self.plan = Plan(len(images), batch_size, seed, train, view)
         # Without workers, all cores decode while training waits for the batch.
-        self.threads = None if num_workers else ThreadPoolExecutor(cores(), initializer=compute_alone)
+        self.threads = None if num_workers else Threads(cores(), begin=compute_alone)
         shown = Transformed(images, transforms, seed, train or view is not None, self.threads)
         self.made = Workers(shown, self.plan, num_workers, pin_memory)
         self.workers = num_workers
@@ -149,7 +149,7 @@ class ImageLoader:
     def close(self) -> None:
         """End the workers, in the middle of a stream too; the loader cannot be used again."""
         if self.threads is not None:
-            self.threads.shutdown(wait=False, cancel_futures=True)
+            self.threads.close()
         self.made.close()
 
     def __enter__(self) -> "ImageLoader":
@@ -181,7 +181,7 @@ class Transformed(Dataset[Packed]):
     """What a worker does: the transformed images and labels of a list of (epoch, index)."""
 
     def __init__(
-        self, images: Images, transforms: Transforms, seed: int, train: bool, threads: ThreadPoolExecutor | None = None
+        self, images: Images, transforms: Transforms, seed: int, train: bool, threads: Threads | None = None
     ) -> None:
         self.images, self.transforms, self.seed, self.train = images, transforms, seed, train
         self.threads = threads

@@ -2,16 +2,20 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from typing import Any
 
 import torch
+from torch._C import _remove_worker_pids
 from torch.utils.data import DataLoader, Dataset
 
 from expkit.feed.sending import explaining, starting
+
+PATIENCE = 1.0
+"""Seconds that workers have to finish the batches in hand, which nobody will take."""
 
 
 class Workers:
@@ -52,18 +56,30 @@ class Workers:
         self.running = None
         if not hasattr(running, "_workers"):
             return
-        # DataLoader has no public way to end its workers while somebody may still hold its iterator.
-        with suppress(RuntimeError):  # raised again of a worker that died, and its end was told before
-            running._shutdown_workers()
+        if running._worker_pids_set:  # that of one which died was told before
+            running._worker_pids_set = False
+            _remove_worker_pids(id(running))
+        # DataLoader has no public way to end its workers while somebody may still hold its iterator, and waits five
+        # seconds for each that a read holds up.
+        killer = threading.Timer(PATIENCE, kill, args=(running._workers,))
+        killer.daemon = True
+        killer.start()
+        running._shutdown_workers()
+        killer.cancel()
         end_processes(running._workers)
 
 
 def end_processes(workers: Sequence[BaseProcess]) -> None:
     """Kill the workers that live, and wait for them."""
+    kill(workers)
     for worker in workers:
-        if worker.is_alive():
-            worker.kill()
         worker.join()
+
+
+def kill(workers: Sequence[BaseProcess]) -> None:
+    """Kill the workers that live."""
+    for worker in workers:
+        worker.kill()
 
 
 def as_is(packed: Any) -> Any:

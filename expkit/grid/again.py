@@ -12,7 +12,7 @@ from expkit.command import override, shown
 from expkit.config.edited import HARMLESS, differences, plain_values, within
 from expkit.config.schema import Config
 from expkit.errors import UserError, first_ten
-from expkit.run_folder import RunFolder, kept_values, read_json
+from expkit.run_folder import RunFolder, as_yaml, read_back, read_json
 from expkit.screen import say
 from expkit.secrets import typed_overrides
 
@@ -105,9 +105,8 @@ def job_again(folder: RunFolder, config: Config, overrides: list[str]) -> RunFol
     """The folder of a job that began before, its config as it is written. Raises UserError where it was another job."""
     facts = read_json(folder.facts, "overrides")
     before: Mapping[str, Any] = facts.get("config") or {}
-    changed = [
-        line for key, line in differences(before, plain_values(kept_values(vars(config)))) if not within(key, HARMLESS)
-    ]
+    now = plain_values(read_back(as_yaml(vars(config))))
+    changed = [line for key, line in differences(before, now) if not within(key, HARMLESS)]
     if facts["overrides"] != overrides or changed:
         told = f":\n{first_ten(changed)}\n" if changed else f" ({' '.join(facts['overrides'])}); "
         raise UserError(f"{folder.path} holds a job that began otherwise{told}choose another hydra.sweep.dir")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from expkit.data.items import Images
 from expkit.record.glyphs import drawable, width_of
 from expkit.run_folder import RunFolder, write_whole
+from expkit.threads import aside
 from expkit.trainer.evaluate import confusion_matrix
 from expkit.trainer.hypers import hyper_of
 
@@ -188,9 +189,10 @@ def draw_top_losses(folder: RunFolder, images: Images, count: int = 12) -> None:
     predictions = pq.read_table(folder.predictions, columns=["label", "prediction", "confidence", "loss"])
     worst = np.argsort(-predictions["loss"].to_numpy(), kind="stable")[:count]
     figure, grid = panels(-(-len(worst) // 4), 4, 2.7, 2.2, left=0.2, bottom=0.1, top=0.5)
-    for axes, index in zip(grid, worst.tolist(), strict=False):
+    shown = aside(lambda: [images.read(index, 256) for index in worst.tolist()])
+    for axes, index, image in zip(grid, worst.tolist(), shown, strict=False):
         row = predictions.slice(index, 1).to_pylist()[0]
-        axes.imshow(images.read(index, 256))
+        axes.imshow(image)
         verdict = "right" if row["label"] == row["prediction"] else f"taken for {drawable(row['prediction'])}"
         axes.set_title(f"{drawable(row['label'])}\n{verdict}, {row['confidence']:.0%}", fontsize=9, parse_math=False)
     for axes in grid:

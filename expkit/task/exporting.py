@@ -12,6 +12,7 @@ from expkit.logs import warning_on_screen
 from expkit.own_functions import made
 from expkit.run_folder import RunFolder
 from expkit.screen import console
+from expkit.threads import aside
 
 if TYPE_CHECKING:
     from expkit.data.items import Images
@@ -74,7 +75,8 @@ def sample(config: Config, trained: "Trained") -> "Sample":
     try:
         images: Images = made(node, group="data").valid
         chosen = np.unique(np.linspace(0, len(images) - 1, CHECKED).round().astype(int)).tolist()
-        read = [trained.transforms.valid(images.read(index, trained.transforms.valid_side)) for index in chosen]
+        side, valid = trained.transforms.valid_side, trained.transforms.valid
+        read = aside(lambda: [valid(images.read(index, side)) for index in chosen])
         return Sample(torch.stack(read).permute(0, 3, 1, 2).contiguous(), "validation images")
     except UserError as error:
         log.warning("the run's data cannot be read (%s), so the export is checked on noise", error)

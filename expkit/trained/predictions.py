@@ -2,7 +2,6 @@
 
 import errno
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,7 @@ from expkit.errors import Unavailable
 from expkit.feed.loading import as_channels, auto_workers
 from expkit.feed.sending import received, shared
 from expkit.feed.workers import Workers, compute_alone
+from expkit.threads import Threads
 from expkit.trained.classifier import Trained
 from expkit.trained.sources import Source
 
@@ -53,7 +53,7 @@ def predictions(
     """
     gpu = trained.device.type != "cpu"
     workers: int = auto_workers(source, trained.transforms, False, gpu) if num_workers == "auto" else num_workers
-    threads = None if workers else ThreadPoolExecutor(cores(), initializer=compute_alone)
+    threads = None if workers else Threads(cores(), begin=compute_alone)
     decoded = Workers(Decoded(source, trained, threads), batches(names, batch_size), workers, torch.cuda.is_available())
     try:
         with closing(decoded):
@@ -67,7 +67,7 @@ def predictions(
         ) from error
     finally:
         if threads is not None:
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.close()
 
 
 def batches(names: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
@@ -91,7 +91,7 @@ def predicted(trained: Trained, source: Source, batch: list[bytes], wrong: dict[
 class Decoded(Dataset[Any]):
     """What a worker does: the pixels of a list of names, and what is wrong with those that cannot be read."""
 
-    def __init__(self, source: Source, trained: Trained, threads: ThreadPoolExecutor | None) -> None:
+    def __init__(self, source: Source, trained: Trained, threads: Threads | None) -> None:
         self.source, self.threads = source, threads
         self.transforms, self.reading = trained.transforms, trained.reading
 

@@ -324,6 +324,27 @@ def test_a_signal_ends_the_wait_for_a_batch(images, num_workers):
         assert time.monotonic() - began < 2.5
 
 
+@dataclass(frozen=True)
+class Stuck(Slow):
+    """Images that lie on a disk which is gone."""
+
+    def read(self, index, size=None):
+        while True:
+            time.sleep(60)
+
+
+def test_workers_that_a_read_holds_up_are_not_waited_for(images):
+    loader = loader_of(Stuck(images), num_workers=2)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with interrupt.listen() as stop, pytest.raises(interrupt.Stopped), stop.heeded():
+        next(loader.stream(0, 0, 1))
+    workers, began = workers_now(), time.monotonic()
+    assert len(workers) == 2
+    loader.close()
+    assert not any(worker.is_running() for worker in workers)
+    assert time.monotonic() - began < 8  # torch waits for ten seconds for each
+
+
 KILLED = """
 import sys, time
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO
@@ -18,6 +18,7 @@ from expkit.data.images.reading import Reading
 from expkit.data.images.tiff import is_plain, numbers_of
 from expkit.data.packed import Packed, below
 from expkit.errors import DataError
+from expkit.threads import aside
 
 log = logging.getLogger("expkit.data")
 
@@ -107,10 +108,7 @@ def look_at(root: str, names: Packed, reading: Reading) -> tuple[str, ...]:
 
     Raises DataError where that would turn all images of more than 8 bits black.
     """
-    looks = Looks()
-    for path in sample(root, names):
-        with suppress(Exception), open(path, "rb") as file:  # what cannot be read is told by the check of each file
-            looks.add(file, reading)
+    looks = aside(looks_of, sample(root, names), reading)
     for white, peaks in looks.peaks.items():
         check_range(white, peaks, len(names))
     if looks.faint > DARK * looks.files:
@@ -119,6 +117,15 @@ def look_at(root: str, names: Packed, reading: Reading) -> tuple[str, ...]:
             "their colours as they are", looks.faint, looks.files, reading.alpha
         )  # fmt: skip
     return tuple(f"{count} of {looks.files} images looked at are {kind}" for kind, count in looks.kinds.items())
+
+
+def looks_of(paths: Iterable[bytes], reading: Reading) -> Looks:
+    """What some files show."""
+    looks = Looks()
+    for path in paths:
+        with suppress(Exception), open(path, "rb") as file:  # what cannot be read is told by the check of each file
+            looks.add(file, reading)
+    return looks
 
 
 def sample(root: str, names: Packed) -> Iterator[bytes]:

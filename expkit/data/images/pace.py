@@ -8,14 +8,14 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expkit.screen import is_said, say
+from expkit.threads import Threads, result_of
 
 log = logging.getLogger("expkit.data")
 
@@ -24,6 +24,8 @@ Look = Callable[[NDArray[np.int64]], Found]
 
 PROBE, BLOCK, ROUND = 16, 16, 8192
 """Files that show how long one takes, that a thread looks at at a time, and after which the next are tried again."""
+ALONE = 256
+"""Files that a thread looks at at a time where it is the only one: each block is handed over, and waited for."""
 HELD = 1e-4
 """Seconds for which a look at a file holds Python's lock, about: all of the time that a tiny one takes."""
 SPARE = 1.5
@@ -56,41 +58,45 @@ def threads_for(seconds: float, busy: float, cores: int) -> int:
 
 
 def looked_at(todo: NDArray[np.int64], look: Look[Found]) -> Iterator[Found]:
-    """What `look` finds at all of `todo`, some at a time; a few files in each round show how many threads it takes."""
-    with telling(len(todo)) as tell:
+    """What `look` finds at all of `todo`, some at a time; a few files in each round show how many threads it takes.
+
+    No file is looked at in the thread that asks, since a signal would wait there for the end of a read.
+    """
+    with telling(len(todo)) as tell, closing(Threads(1)) as alone:
         first = todo[:1]  # what is loaded for the first file is no measure of the others
         if len(first):
-            yield look(first)
+            yield alone.run(look, first)
         for start in range(1, len(todo), ROUND):
             probe, rest = todo[start : start + PROBE], todo[start + PROBE : start + ROUND]
-            began, busy, before = time.perf_counter(), time.thread_time(), waits()
-            found = look(probe)
-            seconds, busy = (time.perf_counter() - began) / len(probe), (time.thread_time() - busy) / len(probe)
-            if (waits() - before) * SELDOM < len(probe):
-                seconds = busy  # others had the core meanwhile, which is no reason to ask for more of it
+            found, threads = alone.run(probed, probe, look)
             yield found
             tell(len(probe))
-            blocks = [rest[begin : begin + BLOCK] for begin in range(0, len(rest), BLOCK)]
-            for block, found in side_by_side(blocks, look, threads_for(seconds, busy, cores())):
+            size = ALONE if threads == 1 else BLOCK
+            blocks = [rest[begin : begin + size] for begin in range(0, len(rest), size)]
+            for block, found in side_by_side(blocks, look, threads):
                 yield found
                 tell(len(block))
 
 
+def probed(files: NDArray[np.int64], look: Look[Found]) -> tuple[Found, int]:
+    """What `look` finds at a few files, and how many threads it takes to look at others like them."""
+    began, busy, before = time.perf_counter(), time.thread_time(), waits()
+    found = look(files)
+    seconds, busy = (time.perf_counter() - began) / len(files), (time.thread_time() - busy) / len(files)
+    if (waits() - before) * SELDOM < len(files):
+        seconds = busy  # others had the core meanwhile, which is no reason to ask for more of it
+    return found, threads_for(seconds, busy, cores())
+
+
 def side_by_side(
-    blocks: Sequence[NDArray[np.int64]], look: Look[Found], threads: int
+    blocks: Sequence[NDArray[np.int64]], look: Look[Found], count: int
 ) -> Iterator[tuple[NDArray[np.int64], Found]]:
-    """What `look` finds at each block, in their order."""
-    if threads == 1 or len(blocks) <= 1:
-        yield from ((block, look(block)) for block in blocks)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        running = deque((block, pool.submit(look, block)) for block in blocks)
-        try:
-            while running:
-                block, found = running.popleft()
-                yield block, found.result()
-        finally:  # a signal does not wait for the rest
-            pool.shutdown(wait=False, cancel_futures=True)
+    """What `look` finds at each block, in their order, in so many threads."""
+    with closing(Threads(count)) as threads:
+        running = deque((block, threads.submit(look, block)) for block in blocks)
+        while running:
+            block, found = running.popleft()
+            yield block, result_of(found)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from omegaconf import open_dict
 from expkit.errors import UserError
 from expkit.sweep.space.grammar import first_line
 from expkit.sweep.work.worker import Ended, Worker
+from expkit.threads import leave
 
 BASIC = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
@@ -78,6 +79,7 @@ def run_process(worker: Worker, overrides: Sequence[str], number: int, jobs: int
     )
     with suppress(BrokenPipeError):  # the driver is gone
         there.send(ended(job))
+    leave(0)
 
 
 def share_cores(jobs: int) -> None:
