@@ -45,7 +45,12 @@ SHAPES: Mapping[str, Shape] = {
     },
     "calibration.json": {"temperature": float, "weights": str},
     "end.json": {"status": str, "time": int, "tags": Keys},
-    "tracking.json": {**dict.fromkeys(("uri", "run_id", "status"), str), "sent": int, "model": bool},
+    "tracking.json": {
+        **dict.fromkeys(("uri", "run_id", "status", "model_id"), str),
+        "registered": {"name": str, "version": str},
+        "sent": int,
+        **dict.fromkeys(("model", "fetched"), bool),
+    },
 }
 """What a run writes and reads again, by the name of the file."""
 OPTIONAL = ("tta",)

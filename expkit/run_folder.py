@@ -64,6 +64,8 @@ class RunFolder:
         owners = (one for one in path.absolute().parents if is_record(one))
         if path.exists() and not (path / "config.yaml").exists() and (owner := next(owners, None)):
             raise UserError(f"{path} is a part of a run: name its folder, {shown(owner)}")
+        if kind := read_json(path / "run.json").get("kind"):
+            raise UserError(f"{path} is a {kind}, not a run: write best:{path} for its best run")
         if not (path / "config.yaml").is_file():
             raise UserError(f"{path} is no run folder: it has no config.yaml; give one below outputs/")
         facts = read_json(path / "run.json", "experiment")

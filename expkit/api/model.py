@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def load(run: str | Path, *, device: str = "cpu") -> "Model":
-    """The model of a finished run: a folder, a `Result`'s folder, or an MLflow run id.
+    """The model of a finished run: a folder, an MLflow run id, `best:FOLDER` of a study or a grid, or
+    `models:/NAME/VERSION`.
 
     Raises UserError where there is no such run, or it has no model yet.
     """

@@ -16,6 +16,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from expkit.command import shown
 from expkit.config.composed import experiment
 from expkit.config.schema import check_node
 from expkit.errors import UserError
@@ -23,9 +24,12 @@ from expkit.grid.again import asked, hold
 from expkit.run_folder import RunFolder, hide_in_files, read_json, write_whole
 from expkit.screen import say
 from expkit.secrets import as_written, resolved, typed_overrides
+from expkit.task.next_steps import next_steps
 from expkit.tracking import tracker_of
+from expkit.tracking.best import BEST, Candidate, best_in
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
 from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
+from expkit.tracking.registering import registered, send_model
 
 OWN = ("expkit.", "hydra_plugins.expkit")
 """Where a sweeper comes from that makes the parent of its runs itself."""
@@ -53,12 +57,17 @@ class TrackGrid(Callback):
             return
         self.grid.note(ended=int(time.time() * 1000))  # the same command begins a new grid from now on
         hide_in_files(self.grid.path)
-        if not any(map(is_tracked, nested_in(self.grid.path))):
-            self.tracker.forget()
-            return
         with ending_the_grid():
-            tags = summarize(self.grid, config.objective.mode)
-            self.tracker.finish(status_of(self.grid), tags=tags)
+            best = best_of(self.grid)
+            if not any(map(is_tracked, nested_in(self.grid.path))):
+                self.tracker.forget()
+            else:
+                if best and config.tracking.get("register"):
+                    send_model(RunFolder(best.folder, ""), resolved(config.tracking))
+                tags = summarize(self.grid, config.objective.mode)
+                self.tracker.finish(status_of(self.grid), tags=tags)
+            if best:
+                tell(self.grid, best)
 
 
 @contextmanager
@@ -131,6 +140,26 @@ def summarize(grid: RunFolder, mode: str) -> dict[str, str]:
             point = {"name": f"best_{name}", "value": best, "step": 0, "timestamp": int(time.time() * 1000)}
             write_whole(grid.metrics, lambda partial: partial.write_text(json.dumps(point) + "\n", encoding="utf-8"))
     return {MLFLOW_RUN_NOTE: markdown(columns, rows)}
+
+
+def best_of(grid: RunFolder) -> Candidate | None:
+    """The best job; None where none came to a number, as of another task than a training, or they do not compare."""
+    try:
+        return best_in(grid.path)
+    except UserError:
+        return None
+
+
+def tell(grid: RunFolder, best: Candidate) -> None:
+    """Print the best job of a grid that trained, and what can be done with its model next."""
+    version = registered(RunFolder(best.folder, ""))
+    lines = [
+        f"{best.metric} {best.value:.4f} in job {best.number}, the best of {grid.path.name}",
+        f"  folder   {shown(best.folder)}",
+        *([f"  model    registered as {version}"] if version else []),
+        *next_steps(f"{BEST}{shown(grid.path)}", grid.experiment),
+    ]
+    say("\n".join(lines), report=True)
 
 
 def status_of(grid: RunFolder) -> str:

@@ -130,10 +130,15 @@ def search_in(store: "Store", sweep: Sweep, base: Config) -> None:
             unbind(store, study)
             raise
 
-        from expkit.sweep.show.report import write_report  # imports torch, for which the study need not wait to begin
+        from expkit.sweep.show.report import (
+            tell,
+            write_report,
+        )  # imports torch, for which the study need not wait to begin
 
-        write_report(sweep, base, study, tracker.hint())
+        best = write_report(sweep, base, study)
         check_results(study)
+    if best:
+        tell(sweep, study, best, base.objective["metric"], tracker.hint())
 
 
 def leave(home: Path) -> None:

@@ -20,9 +20,12 @@ from expkit.run_folder import RunFolder, read_json
 from expkit.screen import console, say
 from expkit.task.evaluating import after_training
 from expkit.task.idle import warn_of_idle
+from expkit.task.next_steps import next_steps
 from expkit.task.stopping import how_to_go_on, stopping
 from expkit.tracking import Tracker
 from expkit.tracking.ending import tracked
+from expkit.tracking.nested import parent_of
+from expkit.tracking.registering import registered
 from expkit.wiring import Kept, Run, assemble, schedules_of
 
 if TYPE_CHECKING:
@@ -228,7 +231,7 @@ def searched(number: int, steps: int, lr: float, loss: float) -> str:
 
 
 def report(folder: RunFolder, hint: str | None) -> None:
-    """Print what the run came to, and how to look at it."""
+    """Print what the run came to, how to look at it, and for a run on its own what can be done next."""
     from expkit.record.progress import result_table
     from expkit.words import duration, figure
 
@@ -240,9 +243,11 @@ def report(folder: RunFolder, hint: str | None) -> None:
         *([tested(result["test"])] if "test" in result else []),
         f"{name} {figure(value)} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
         f"  folder   {shown(folder.path)}",
+        *([f"  model    registered as {version}"] if (version := registered(folder)) else []),
         *([f"  compare  {hint}"] if hint else []),
+        *([] if parent_of(folder.path) else next_steps(str(shown(folder.path)), folder.experiment)),
     ]
-    where.print("\n".join(lines), highlight=False, soft_wrap=True)
+    where.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
 def tested(test: Mapping[str, Any]) -> str:

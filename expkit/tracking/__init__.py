@@ -21,6 +21,7 @@ from expkit.secrets import resolved
 from expkit.tracking.address import Address, hint_of, named, silence_of, store_of_run
 from expkit.tracking.finding import folder_of
 from expkit.tracking.nested import WITHDRAWN, end_of, make_parent, parent_of, path_to_parent, write_end
+from expkit.tracking.registering import ModelName, check_registry
 from expkit.tracking.senders import close_senders, lost_nothing, sender_of
 
 __all__ = ["Tracker", "close_senders", "folder_of", "make_parent", "mlflow", "none", "path_to_parent", "send_rest"]
@@ -89,27 +90,34 @@ def none(folder: RunFolder) -> Tracker:
 
 @checked
 def mlflow(
-    folder: RunFolder, *, uri: Address | None = None, timeout: Positive = 120.0, required: bool = False
+    folder: RunFolder,
+    *,
+    uri: Address | None = None,
+    timeout: Positive = 120.0,
+    required: bool = False,
+    register: ModelName | None = None,
 ) -> Tracker:
     """Record the run in the MLflow store at `uri`, a database URL or a server's address.
 
     None: the store that the run was tracked in before, else MLFLOW_TRACKING_URI, else sqlite:///outputs/mlflow.db.
     `timeout` is how many seconds the store may stay silent at the end of a run. Where it does not answer, a run with
     `required` ends with a UserError, at its start if it can; without, the run folder keeps everything and
-    `resume=RUN` sends it later.
+    `resume=RUN` sends it later. `register` is the name of the registered model that the model of the run becomes the
+    next version of; of a sweep or a grid, that of the best run alone.
     """
-    return MlflowTracker(folder, store_of_run(folder, uri), timeout, required)
+    return MlflowTracker(folder, store_of_run(folder, uri), timeout, required, register)
 
 
 class MlflowTracker:
     """Has a run sent to MLflow by the sender that all runs of this process share."""
 
-    def __init__(self, folder: RunFolder, uri: str, timeout: float, required: bool) -> None:
+    def __init__(self, folder: RunFolder, uri: str, timeout: float, required: bool, register: str | None) -> None:
         self.folder = folder
         self.path = folder.path.resolve()
         self.uri = uri
         self.timeout = timeout
         self.required = required
+        self.register = register
         facts = read_json(folder.facts)
         self.kind = facts.get("kind")
         self.parent = parent_of(self.path)
@@ -118,7 +126,14 @@ class MlflowTracker:
         """Whether the store does not have what it was to have as the run ended."""
 
     def start(self) -> None:
-        """Have the run followed; with `required`, wait until the store has accepted it."""
+        """Have the run followed; with `required`, wait until the store has accepted it.
+
+        Raises UserError where its model is to be registered, and the store has no registry.
+        """
+        if self.register and self.parent is None:  # of a sweep, the best run is registered by whoever knows it
+            check_registry(self.uri, self.register)
+            if self.kind is None:
+                self.folder.note(register=self.register)
         (self.path / "end.json").unlink(missing_ok=True)
         if self.parent is None and "store" not in read_json(self.folder.facts):
             self.folder.note(store=kept_url(self.uri, self.path))

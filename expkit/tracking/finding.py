@@ -1,28 +1,49 @@
-"""How an earlier run is found, by its folder or MLflow run id, and what to say where it is not."""
+"""How an earlier run is found, and what to say where it is not.
+
+RUN is a run folder, an MLflow run id, best:FOLDER for the best run of a study or a grid, or a version of a registered
+model: models:/NAME/VERSION, models:/NAME/latest, models:/NAME@ALIAS.
+"""
 
 import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from omegaconf import DictConfig, ListConfig
 
+from expkit.command import shown
 from expkit.config.composed import plain
 from expkit.config.schema import Config
 from expkit.errors import Unavailable, UserError
 from expkit.run_folder import RunFolder
 from expkit.screen import say
 from expkit.tracking.address import silence_of, store_of
+from expkit.tracking.best import BEST, best_in
 from expkit.urls import hide, relative, sqlite_path
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Answer = TypeVar("Answer")
 
 RUN_ID = re.compile("[0-9a-f]{32}")
 """What MLflow calls a run."""
-BRIEF = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+MODELS = "models:/"
+VERSION = re.compile(r"models:/([^/:]+)(?:/(\d+|latest)|@([\w.-]+))")
+"""A version of a registered model, as MLflow writes it."""
+NO_PATH = re.compile(f"{RUN_ID.pattern}$|{BEST}|{MODELS}")
+"""A RUN that is no path."""
+BRIEF = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 """Somebody waits for the answer: a server has some seconds for it."""
 
 LIBRARIES = ("mlflow", "alembic", "sqlalchemy")
@@ -36,62 +57,138 @@ def config_of(composed: DictConfig | ListConfig) -> Config:
     """
     config = plain(composed)
     weights = config.model.get("weights")
-    if not isinstance(weights, str) or not RUN_ID.fullmatch(weights) or Path(weights).exists():
+    if not isinstance(weights, str) or not NO_PATH.match(weights) or Path(weights).exists():
         return config
     try:
-        folder = folder_of(weights, config.tracking.get("uri"))
+        folder = path_of(weights, config.tracking.get("uri"))
     except UserError as error:
         raise UserError(f"model.weights: {error}") from error
     return replace(config, model={**config.model, "weights": str(folder)})
 
 
 def find_run(run: str, uri: str | None = None) -> RunFolder:
-    """The folder of an earlier run, named by its path or by its MLflow run id in the store that `uri` names.
+    """The folder of an earlier run; `uri` names the store that has it, where the run is not named by a path.
 
-    Raises UserError where there is no such run.
+    Raises UserError where there is no such run, Unavailable where a store does not answer.
     """
+    return RunFolder.at(path_of(run, uri))
+
+
+def path_of(run: str, uri: str | None) -> Path:
+    """The folder that RUN means, which may be none of a run where RUN is a path."""
     path = Path(run)
-    return RunFolder.at(path if path.exists() else folder_of(run, uri))
+    if path.exists():
+        return path
+    if run.startswith(BEST):
+        sweep = path_of(run.removeprefix(BEST), uri) if RUN_ID.fullmatch(run.removeprefix(BEST)) else run[len(BEST) :]
+        best = best_in(Path(sweep).expanduser())
+        tell(f"{run}: {shown(best.folder.absolute())} ({best.metric} {best.value:.4f})")
+        return best.folder
+    if run.startswith(MODELS):
+        return folder_of(run_of_model(run, uri), uri)
+    return folder_of(run, uri)
 
 
-@cache
+def run_of_model(model: str, uri: str | None) -> str:
+    """The id of the run that a version of a registered model is of."""
+    uri = store_of(uri)
+    store, parts = hide(relative(uri)), VERSION.fullmatch(model)
+    if parts is None:
+        raise UserError(f"{model} names no version of a model: write models:/NAME/VERSION, /latest or @ALIAS after it")
+
+    def look(client: "MlflowClient") -> str:
+        from expkit.tracking.registry import run_of_version
+
+        return run_of_version(client, parts[1], parts[2] or f"@{parts[3]}", store)
+
+    run = ask(uri, model, look)
+    if run is None:
+        raise UserError(f"{model}: there is no {store}; name the store that has the model in MLFLOW_TRACKING_URI")
+    return run
+
+
 def folder_of(run: str, uri: str | None = None) -> Path:
     """The folder of the run with an MLflow run id, by its tag in the store that `store_of(uri)` gives.
 
-    Raises UserError where there is no such run, or its folder is not here, Unavailable where nobody answers.
+    Where that folder is not here, one is made of the files that the store has of the run. Raises UserError where there
+    is no such run, or no such files, Unavailable where nobody answers.
     """
     uri = store_of(uri)
     store = hide(relative(uri))
     if not RUN_ID.fullmatch(run):
-        raise UserError(f"{run} is neither a run folder nor the id of a run, as {store} has them")
-    folder = ask(uri, run, store)
+        raise UserError(
+            f"{run} is neither a run folder nor the id of a run, as {store} has them; other ways to name one are "
+            f"{BEST}FOLDER of a study, and {MODELS}NAME/VERSION"
+        )
+    folder = told_folder(run, uri)
+    return folder if folder.is_dir() else fetched(run, folder, uri)
+
+
+@cache
+def told_folder(run: str, uri: str) -> Path:
+    """The folder that the run with an id in a store was sent from, asked once; it may not be here."""
+    store = hide(relative(uri))
+
+    def look(client: "MlflowClient") -> Path | None:
+        from expkit.tracking.store import sent_from
+
+        return sent_from(client, run, uri)
+
+    folder = ask(uri, f"the run {run}", look)
     if folder is None:
         raise UserError(
             f"{run} is neither a run folder nor the id of a run in {store}: give its folder, or name the store that "
             "has it in MLFLOW_TRACKING_URI"
         )
-    if not folder.is_dir():
-        raise UserError(f"the run {run} in {store} was sent from {folder}, which is not here: give its folder")
     return folder
 
 
-def ask(uri: str, run: str, store: str) -> Path | None:
-    """Ask a store for the folder of a run; a server within seconds."""
+def fetched(run: str, folder: Path, uri: str) -> Path:
+    """A folder of what the store has of a run, whose own `folder` is not here."""
+    store = hide(relative(uri))
+    tell(f"the run {run} in {store} was sent from {folder}, which is not here: taking its files from the store")
+
+    def look(client: "MlflowClient") -> Path | None:
+        from expkit.tracking.fetching import fetch
+
+        return fetch(client, run, uri)
+
+    found = ask(uri, f"the run {run}", look)
+    if found is None:
+        raise UserError(
+            f"the run {run} in {store} was sent from {folder}, which is not here, and the store has no model of it, as "
+            "of a run that is not finished: give its folder"
+        )
+    return found
+
+
+def ask(uri: str, what: str, question: "Callable[[MlflowClient], Answer]") -> "Answer | None":
+    """What a store says of `what`, None where its file is not there; a server within seconds.
+
+    Raises Unavailable where it says nothing.
+    """
+    store = hide(relative(uri))
 
     def not_found_out(why: str) -> str:
-        return f"cannot look up the run {run}: {store} {why}; give its folder below outputs/"
+        return f"cannot look up {what}: {store} {why}; give its folder below outputs/"
 
     if sqlite_path(uri) is None:
-        say(f"looking for the run {run} in {store}", stderr=True)
+        tell(f"looking for {what} in {store}")
         if silence := silence_of(uri, 5.0):
             raise Unavailable(not_found_out(f"does not answer ({silence})"))
     with quiet():
-        from expkit.tracking.store import OutOfReach, sent_from
+        from expkit.tracking.store import OutOfReach, answer
 
         try:
-            return sent_from(uri, run)
+            return answer(uri, question)
         except OutOfReach as error:
             raise Unavailable(not_found_out(f"did not say ({error})")) from None
+
+
+@cache
+def tell(line: str) -> None:
+    """Say which run is meant, once; standard output may be a table."""
+    say(line, stderr=True)
 
 
 @contextmanager

@@ -39,8 +39,8 @@ OPTIONAL = ("imagecodecs", "pillow-heif")
 """What reads further formats: needed there where it is installed here."""
 
 
-def log_model(folder: RunFolder, run_id: str) -> None:
-    """Log the exported weights with code, class names, and how images are read, as the run's `model`."""
+def log_model(folder: RunFolder, run_id: str) -> str:
+    """Log the exported weights with code, class names, and how images are read, as the run's `model`; gives its id."""
     # One column of anything: bytes of an encoded image, base64 text, or an array; MLflow has no type for the three.
     # On request a column for each class comes in addition, whatever the schema of the output says.
     signature = ModelSignature(
@@ -56,7 +56,7 @@ def log_model(folder: RunFolder, run_id: str) -> None:
         description = Path(place, "served.json")
         description.write_text(json.dumps(served | {"own": own}), encoding="utf-8")
         with mlflow.start_run(run_id=run_id):
-            mlflow.pyfunc.log_model(
+            logged = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(package / "tracking" / "pyfunc.py"),
                 artifacts={"served": file_url(description), "weights": file_url(folder.exported_weights.resolve())},
@@ -64,6 +64,7 @@ def log_model(folder: RunFolder, run_id: str) -> None:
                 signature=signature,
                 pip_requirements=sorted({*(requirement(name) for name in packages(served)), *requirements}),
             )
+    return str(logged.model_id)
 
 
 def packages(served: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ are for tracking, besides those that every run has (`expkit.run_folder.start_fac
 | `params`, `tags` | any | sent besides the config: `{"trial": 3}` |
 | `fingerprint` | a run | of its data, once known; sent as a tag |
 | `model` | a run | false: neither checkpoints nor the model are sent, until it becomes true |
+| `register` | a run | the registered model that its model becomes a version of |
 | `name` | any | how the run is called; a parent must have it |
 | `kind` | a parent | `study`: one run of this name in the experiment, whichever machines work at it; `grid` |
 | `tracking` | a parent | the config node that says where it is tracked |
@@ -121,10 +122,16 @@ def is_sent(path: Path, uri: str) -> bool:
 
 
 def has_model(path: Path, progress: Mapping[str, Any]) -> bool:
-    """Whether the store that tracking.json speaks of has the model of a run as it is now, if it is to have one."""
+    """Whether the store that tracking.json speaks of has the model of a run as it is to: logged, registered, or not."""
+    name = read_json(path / "run.json").get("register")
+    is_registered = name is None or progress.get("registered", {}).get("name") == name
+    return (is_logged(path, progress) and is_registered) or not wants_model(path)
+
+
+def is_logged(path: Path, progress: Mapping[str, Any]) -> bool:
+    """Whether the store that tracking.json speaks of has the model of a run as it is now."""
     temperature = read_json(RunFolder(path, "").calibration).get("temperature")
-    as_sent = bool(progress.get("model")) and progress.get("temperature") == temperature
-    return as_sent or not wants_model(path)
+    return bool(progress.get("model")) and progress.get("temperature") == temperature
 
 
 def has_more_metrics(path: Path) -> bool:

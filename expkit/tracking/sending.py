@@ -13,7 +13,7 @@ from expkit.config.files import load_yaml
 from expkit.json_shapes import point_of
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.secrets import without_passwords
-from expkit.tracking.nested import WITHDRAWN, has_model, has_more_metrics, is_sent, records_of, wants_model
+from expkit.tracking.nested import WITHDRAWN, has_model, has_more_metrics, is_logged, is_sent, records_of, wants_model
 from expkit.tracking.store import Store, flatten
 
 BATCH = 1000
@@ -182,15 +182,29 @@ class Sending:
             yield path.name
         self.save()
         if with_weights and not has_model(self.path, self.progress):
-            from expkit.tracking.model import log_model
-
-            log_model(self.folder, self.run_id)
-            temperature = read_json(self.folder.calibration).get("temperature")
-            self.progress |= {"model": True, "temperature": temperature}
-            yield "model"
+            yield from self.send_model()
         self.store.client.set_terminated(self.run_id, end["status"], end["time"])
         self.progress["status"] = end["status"]
         self.save()
+
+    def send_model(self) -> Iterator[str]:
+        """Log the model, and register it where run.json says as what; a word after each step."""
+        from expkit.tracking.model import log_model
+        from expkit.tracking.registry import register
+
+        name = self.facts.get("register")
+        if not is_logged(self.path, self.progress) or (name and "model_id" not in self.progress):
+            model_id = log_model(self.folder, self.run_id)
+            temperature = read_json(self.folder.calibration).get("temperature")
+            self.progress |= {"model": True, "temperature": temperature, "model_id": model_id}
+            self.progress.pop("registered", None)  # a version is of one model, and this is another
+            self.save()
+            yield "model"
+        if name and self.progress.get("registered", {}).get("name") != name:
+            version = register(self.store.client, name, self.run_id, self.progress["model_id"])
+            self.progress["registered"] = {"name": name, "version": version}
+            self.save()
+            yield "registered"
 
     def is_complete(self) -> bool:
         """Whether the store has everything of a finished run; a parent may always get more."""

@@ -16,6 +16,7 @@ from contextlib import closing, nullcontext
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import mlflow
 import sqlalchemy
@@ -26,6 +27,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_SOURCE_NAME, MLFLOW_SOURCE_TYPE, MLFLOW_USER
 from sqlalchemy.pool import NullPool
 
+from expkit.errors import UserError
 from expkit.project import kept_url
 from expkit.run_folder import read_json, write_json
 from expkit.tracking.address import silence_of
@@ -34,6 +36,8 @@ from expkit.tracking.nested import is_in, parent_of, tag_of, tagged_folder
 from expkit.urls import hide, sqlite_path, sqlite_url
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 PARAMS = 100
 """MLflow's limit of params in one call."""
@@ -112,10 +116,10 @@ class Store:
     def own(self, run: Run, folder: Path) -> Run | None:
         """The run of a folder's tracking.json, unless the folder is a copy of the one that it is sent from.
 
-        A study has a run for all its folders.
+        A study has a run for all its folders, and so has what was fetched from the store.
         """
         told, tag = run.data.tags.get("folder", ""), tag_of(folder, self.uri)
-        if told == tag or run.data.tags.get("kind") == "study":
+        if told == tag or run.data.tags.get("kind") == "study" or read_json(folder / "tracking.json").get("fetched"):
             return run
         before = read_json(tagged_folder(told, self.uri) / "tracking.json")
         if before.get("run_id") == run.info.run_id:
@@ -256,20 +260,25 @@ def studies(client: MlflowClient, experiment: str, name: str) -> list[Run]:
     return sorted((run for run in found if run.data.tags.get("study") == name), key=lambda run: str(run.info.run_id))
 
 
-def sent_from(uri: str, run_id: str) -> Path | None:
-    """The run folder that a run in the store was sent from, None where there is no such run.
+def answer(uri: str, question: Callable[[MlflowClient], Answer]) -> Answer | None:
+    """What a store says to a question; None where its file is not there yet.
 
-    Raises OutOfReach where the store does not answer.
+    Raises OutOfReach where it does not answer.
     """
     path = sqlite_path(uri)
     if path is not None and not path.exists():
         return None
     try:
-        run = find_run(open_store(uri), run_id)
-    except OutOfReach:
+        return question(open_store(uri))
+    except (OutOfReach, UserError):
         raise
     except Exception as error:  # whatever a store may raise
         raise OutOfReach(reason_of(error)) from error
+
+
+def sent_from(client: MlflowClient, run_id: str, uri: str) -> Path | None:
+    """The run folder that a run in the store at `uri` was sent from, None where there is no such run."""
+    run = find_run(client, run_id)
     folder = run.data.tags.get("folder") if run else None
     return tagged_folder(folder, uri) if folder else None
 

@@ -24,7 +24,7 @@ def only_grid(cwd: Path) -> Path:
 
 
 def test_the_jobs_of_a_grid_are_nested_in_its_run(tmp_path):
-    status, _, err = expkit("-m", *TINY, "optim=adam,sgd", cwd=tmp_path)
+    status, out, err = expkit("-m", *TINY, "optim=adam,sgd", "tracking.register=digits", cwd=tmp_path)
     assert status == 0, err
     client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     runs = runs_of(client, "digits")
@@ -33,9 +33,11 @@ def test_the_jobs_of_a_grid_are_nested_in_its_run(tmp_path):
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {grid.info.run_id}
     assert [runs[name].info.run_name for name in "01"] == ["optim=adam", "optim=sgd"]
     assert [runs[name].data.params["job"] for name in "01"] == ["0", "1"]
+    grid_name = only_grid(tmp_path).name
     results = [read_json(only_grid(tmp_path) / name / "result.json") for name in "01"]
     assert [result["run_id"] for result in results] == [runs[name].info.run_id for name in "01"]
-    assert (grid.info.status, grid.info.run_name) == ("FINISHED", "image_size=8 epochs=1 optim=adam,sgd")
+    assert grid.info.status == "FINISHED"
+    assert grid.info.run_name == "image_size=8 epochs=1 optim=adam,sgd register=digits"
     assert grid.data.metrics["best_valid_accuracy"] == max(result["objective"]["value"] for result in results)
     assert "| adam" in grid.data.tags["mlflow.note.content"]
     assert [entry.path for entry in client.list_artifacts(grid.info.run_id)] == [
@@ -45,6 +47,12 @@ def test_the_jobs_of_a_grid_are_nested_in_its_run(tmp_path):
         "run.json",
     ]
     assert client.list_artifacts(runs["0"].info.run_id, "checkpoints")
+    best = max("01", key=lambda name: results[int(name)]["objective"]["value"])
+    (version,) = client.search_model_versions()
+    assert (version.name, version.run_id) == ("digits", runs[best].info.run_id)
+    assert f"in job {best}, the best of {grid_name}\n" in out
+    assert out.count("task=predict") == out.count(f"run=best:outputs/digits/{grid_name} task=predict") == 1
+    assert "  model    registered as models:/digits/1\n" in out
 
 
 def test_a_grid_that_is_killed_is_closed_so(tmp_path):

@@ -21,6 +21,7 @@ from expkit.errors import UserError
 from expkit.sweep.show.report import best_files, reproduce
 from expkit.sweep.study import FAILED, WORKER
 from expkit.sweep.work.trial import OVERRIDES
+from expkit.tracking.finding import find_run
 from tests.sweep.conftest import TINY, expkit, trials_of
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
@@ -40,7 +41,8 @@ def points(folder: Path) -> list[tuple[str, float, int]]:
 def seeded(tmp_path_factory) -> tuple[Path, str]:
     """A tracked sweep seeded by the LR finder, and what it said."""
     cwd = tmp_path_factory.mktemp("seeded")
-    status, out, err = expkit("tracking=mlflow", "+sweeps=lr_wd_pct_start", "hydra.sweeper.n_trials=8", cwd=cwd)
+    tracking = ("tracking=mlflow", "tracking.register=digits")
+    status, out, err = expkit(*tracking, "+sweeps=lr_wd_pct_start", "hydra.sweeper.n_trials=8", cwd=cwd)
     assert status == 0, err
     return cwd, out
 
@@ -70,7 +72,7 @@ def test_each_trial_has_the_folder_of_a_hydra_job_and_a_run(seeded):
         own = folder / str(trial.number)
         overrides = yaml.safe_load((own / ".hydra" / "overrides.yaml").read_text())
         shared = [text for text in TINY if text != "tracking=none"]
-        assert overrides[:-3] == [*shared, "tracking=mlflow", "+sweeps=lr_wd_pct_start"]
+        assert overrides[:-3] == [*shared, "tracking=mlflow", "tracking.register=digits", "+sweeps=lr_wd_pct_start"]
         assert {text.split("=")[0] for text in overrides[-3:]} == set(trial.params)
         composed = yaml.safe_load((own / ".hydra" / "config.yaml").read_text())
         assert composed["optim"]["lr"] == trial.params["optim.lr"]
@@ -93,6 +95,8 @@ def test_what_a_sweep_says(seeded):
     assert "beginning the study digits-lr_wd_pct_start: 0 of 8 trials have finished" in out
     assert f"valid_accuracy {best.value:.4f} in trial {best.number}, the best of 8" in out
     assert "python -m expkit --config-dir outputs/digits/sweep_digits-lr_wd_pct_start/best +experiment=best" in out
+    best_run = "run=best:outputs/digits/sweep_digits-lr_wd_pct_start"
+    assert out.count("task=predict") == out.count(f"  predict  python -m expkit {best_run} task=predict") == 1
 
 
 def test_the_best_run_is_trained_again_bit_by_bit(seeded):
@@ -130,6 +134,9 @@ def test_the_store_has_the_model_of_the_best_trial_and_of_no_other(seeded):
     best = study.data.tags["best_trial"]
     (logged,) = client.search_logged_models([experiment.experiment_id])
     assert [logged.source_run_id] == [run.info.run_id for run in trials if run.data.params["trial"] == best]
+    (version,) = client.search_model_versions("name = 'digits'")
+    assert (version.run_id, version.version) == (logged.source_run_id, "1")
+    assert find_run(f"best:{folder_of(seeded[0])}").path == folder_of(seeded[0]) / best
     own = folder_of(seeded[0]) / best
     image = np.zeros((16, 16, 3), np.uint8)
     model = mlflow.pyfunc.load_model(logged.artifact_location)

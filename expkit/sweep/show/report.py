@@ -12,9 +12,8 @@ import torch
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from expkit.build import build
 from expkit.command import command, shown
-from expkit.config.composed import written
+from expkit.config.composed import experiment, written
 from expkit.config.schema import GROUPS, ROOT, Config
 from expkit.model.weights_file import NAMES
 from expkit.run_folder import RunFolder, write_whole
@@ -25,23 +24,25 @@ from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import Sweep
 from expkit.sweep.study import FAILED, STOPPED, WORKER, best_so_far, count, is_lost, standing, value_of
 from expkit.sweep.work.trial import OVERRIDES, WEIGHTS
-from expkit.tracking import Tracker
+from expkit.task.next_steps import next_steps
+from expkit.tracking.best import BEST
 from expkit.tracking.finding import config_of
 from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
+from expkit.tracking.registering import registered, send_model
 from expkit.urls import hide
 
 SHOWN = 10
 """So many of the best trials are shown with the study."""
-BEST = Path("best", "experiment", "best.yaml")
+BEST_YAML = Path("best", "experiment", "best.yaml")
 """Where the best run lies in a sweep's folder, as a config that --config-dir finds."""
 PATHS = ("root", "file", "source", "weights")
 """Keys of the data and the model that may be paths."""
 
 
-def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | None) -> None:
-    """Write the best run as a config, the tables and the pictures, and print what the sweep came to.
+def write_report(sweep: Sweep, base: Config, study: optuna.Study) -> FrozenTrial | None:
+    """Write the best run as a config, the tables and the pictures; gives the best trial that came to its end, if any.
 
-    `hint` is the command that shows the study in its store.
+    Has the model of the best trial sent to the store, where its folder lies on this machine.
     """
     trials, metric = study.get_trials(deepcopy=False), base.objective["metric"]
     write_trials(sweep.folder, trials)
@@ -50,8 +51,9 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | No
         limit = sweep.settings.timeout
         why = f" within hydra.sweeper.timeout={limit:g} seconds" if limit else ""
         say(f"no trial of the study {study.study_name} came to its end{why}; folder {shown(sweep.folder)}")
-        return
-    send_model(sweep.folder, base, best)
+        return None
+    if run := run_of(sweep, best):
+        send_model(run, base.tracking)
     for name, text in best_files(sweep, metric, study.study_name, best).items():
         write_whole(sweep.folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
     found = {
@@ -64,23 +66,21 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study, hint: str | No
     folder = RunFolder(sweep.folder, "")
     write_metrics(folder, study, trials, metric)
     folder.note(tags=tags_of(sweep, best) | {MLFLOW_RUN_NOTE: description(study, trials, metric)})
-    tell(sweep, best, trials, metric, hint)
+    return best
 
 
-def send_model(folder: Path, base: Config, best: FrozenTrial) -> None:
-    """Have the weights of the best trial sent to the store, where its folder lies on this machine."""
-    if WEIGHTS in best.user_attrs:
-        trial = RunFolder(folder / best.user_attrs[WEIGHTS], "")
-        if trial.exported_weights.exists():
-            with trial.held():
-                trial.note(model=True)
-            tracker: Tracker = build(base.tracking, trial, group="tracking")
-            tracker.update()
+def run_of(sweep: Sweep, best: FrozenTrial) -> RunFolder | None:
+    """The run that has the weights of the best trial; None where it is on another machine."""
+    run = RunFolder(sweep.folder / best.user_attrs.get(WEIGHTS, str(best.number)), "")
+    return run if run.exported_weights.exists() else None
 
 
-def tell(sweep: Sweep, best: FrozenTrial, trials: list[FrozenTrial], metric: str, hint: str | None) -> None:
-    """Print the best trial, and how to look at it and train it again."""
-    counted = count(trials)
+def tell(sweep: Sweep, study: optuna.Study, best: FrozenTrial, metric: str, hint: str | None) -> None:
+    """Print the best trial, how to look at it and train it again, and what can be done with its model next.
+
+    `hint` is the command that shows the study in its store.
+    """
+    counted, run = count(study.get_trials(deepcopy=False)), run_of(sweep, best)
     others = {"pruned": counted.pruned, "failed": counted.failed}
     told = ", ".join(f"{number} {what}" for what, number in others.items() if number)
     name = f"{mean_over(sweep)}{metric}"
@@ -89,7 +89,9 @@ def tell(sweep: Sweep, best: FrozenTrial, trials: list[FrozenTrial], metric: str
         *(f"  {key} {short(value)}" for key, value in best.params.items()),
         f"  folder   {shown(sweep.folder)}",
         f"  again    {reproduce(sweep.folder, best)}" + ("  # its first seed" if sweep.settings.repeats > 1 else ""),
+        *([f"  model    registered as {version}"] if run and (version := registered(run)) else []),
         *([f"  compare  {hint}"] if hint else []),
+        *(next_steps(f"{BEST}{shown(sweep.folder)}", experiment(sweep.config.hydra)) if run else []),
     ]
     console(report=True).print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
@@ -111,7 +113,7 @@ def reproduce(folder: Path, best: FrozenTrial) -> str:
     """The command that trains the best run again, bit by bit: on as many threads as its worker had."""
     threads = best.user_attrs[WORKER]["threads"]
     alike = f"OMP_NUM_THREADS={threads} " if threads != torch.get_num_threads() else ""
-    return alike + command("--config-dir", shown(folder / BEST.parts[0]), "+experiment=best")
+    return alike + command("--config-dir", shown(folder / BEST_YAML.parts[0]), "+experiment=best")
 
 
 def write_metrics(folder: RunFolder, study: optuna.Study, trials: list[FrozenTrial], metric: str) -> None:
@@ -148,13 +150,14 @@ def best_files(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> dict
     """
     composed, choices = Composer(sweep.context, sweep.config).job(best.user_attrs[OVERRIDES])
     config = {key: value for key, value in written(config_of(composed), composed).items() if key != "task"}
+    config["tracking"].pop("register", None)  # its model is registered, and to train it again is no new version
     if hide(str(config["tracking"])) != str(config["tracking"]):
         config["tracking"]["uri"] = "???"  # a password that somebody typed: to be given again
     for group in ("data", "model"):
         config[group] = {key: from_anywhere(key, value) for key, value in config[group].items()}
     own = {group: choices[group] for group in GROUPS if not (ROOT / "conf" / group / f"{choices[group]}.yaml").exists()}
     files = {
-        BEST.parents[1] / group / f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(config[group]))
+        BEST_YAML.parents[1] / group / f"{name}.yaml": OmegaConf.to_yaml(OmegaConf.create(config[group]))
         for group, name in own.items()
         if group in config
     }
@@ -167,7 +170,7 @@ def best_files(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> dict
         f"# {reproduce(sweep.folder, best)}\n"
         f"# Trial {best.number} of the study {study}: {mean_over(sweep)}{metric} {value_of(best)}\n"
     )
-    return files | {BEST: header + OmegaConf.to_yaml(OmegaConf.create({"defaults": chosen, **config}))}
+    return files | {BEST_YAML: header + OmegaConf.to_yaml(OmegaConf.create({"defaults": chosen, **config}))}
 
 
 def beside(group: str, choice: str, node: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,13 @@
+"""The commands that come next after a training, ready to paste."""
+
+from expkit.command import command
+
+
+def next_steps(run: str, name: str) -> list[str]:
+    """What is done with a model next, a command a line; `run` is what names it, `name` what it was trained on."""
+    commands = {
+        "predict": command(f"run={run}", "task=predict", "task.source=PHOTOS"),
+        "score": command(f"run={run}", "task=evaluate"),
+        "export": command(f"run={run}", "task=export", f"task.out={name}_export"),
+    }
+    return [f"  {what:<7}  {line}" for what, line in commands.items()]
