@@ -35,7 +35,7 @@ SHAPES: Mapping[str, Shape] = {
         **dict.fromkeys(("precision", "fingerprint"), str),
         "features": dict[str, str] | None,
         "classes": list[str],
-        "reading": Keys,
+        **dict.fromkeys(("reading", "images", "environment"), Keys),
     },
     "lr_find.json": {
         **dict.fromkeys(("lr", "scale"), float),

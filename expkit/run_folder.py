@@ -25,7 +25,16 @@ from expkit.urls import hide
 
 RUN_FILES = (
     *("calibration.json", "checkpoints", "config.yaml", "end.json", "evaluations", "expkit.log", "metrics.jsonl"),
-    *("plots", "predictions.parquet", "result.json", "run.json", "traces.bin", "traces.parquet", "tracking.json"),
+    *(
+        "plots",
+        "predictions.parquet",
+        "report.html",
+        "result.json",
+        "run.json",
+        "traces.bin",
+        "traces.parquet",
+        "tracking.json",
+    ),
 )
 """What a run writes in its folder."""
 PLACE = "hydra.run.dir"

@@ -33,7 +33,7 @@ def trained(config_of, tmp_path):
 
     def run(*overrides: str, name: str = "run") -> RunFolder:
         folder = RunFolder.create(tmp_path / name, "test", {}, [])
-        train(config_of(*overrides), folder)
+        train(config_of(*overrides), folder, report=False)
         return folder
 
     return run

@@ -23,6 +23,12 @@ def drawable(text: str) -> str:
     return "".join(escaped(one) if ord(one) in lacking or not one.isprintable() else one for one in text)
 
 
+def shortened(text: str, length: int = 28) -> str:
+    """A long text with its middle left out."""
+    half = length // 2
+    return text if len(text) <= length else f"{text[:half]}…{text[1 - half :]}"
+
+
 def width_of(text: str) -> int:
     """How many Latin characters a text is wide: those of East Asian scripts count twice."""
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)

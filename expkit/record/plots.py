@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn from the files that it leaves."""
+"""Curves of a run: losses, metrics and hyperparameters over its steps."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,23 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from expkit.data.items import Images
-from expkit.record.glyphs import drawable, width_of
+from expkit.record.checkpoint import best_epoch
+from expkit.record.glyphs import drawable
 from expkit.run_folder import RunFolder, write_whole
-from expkit.threads import aside
-from expkit.trainer.evaluate import confusion_matrix
 from expkit.trainer.hypers import hyper_of
 
 Values = NDArray[np.float64]
 
+DPI = 110
+"""Pixels of an inch in all pictures."""
 POINTS = 2000
 """More points than a plot has pixels are not drawn."""
-NAMED_CLASSES = 60
-"""With more classes their names are too small to read, and left out."""
 ROUNDING = 1e-6
 """Changes of so small a share of a value are no schedule's."""
-CHARACTER = 0.08
-"""Inches that a character of a tick's label takes at most."""
 
 
 def read_traces(folder: RunFolder) -> dict[str, Values]:
@@ -45,21 +41,29 @@ def draw_losses(
 ) -> None:
     """Draw training and validation loss, and the validation metrics, over the epochs of `epoch_steps` steps each.
 
-    `starts` says after how many epochs each phase begins.
+    `starts` says after how many epochs each phase begins. The titles say when each was best.
     """
     epochs = np.arange(1, len(history) + 1)
     figure, (losses, metrics) = panels(1, 2, 4.2, 3.0)
     losses.plot((traces["step"] + 1) / epoch_steps, traces["train_loss_smoothed"], label="training (smoothed)")
-    losses.plot(epochs, [epoch["valid_loss"] for epoch in history], "o-", label="validation")
-    losses.set(xlabel="epoch", ylabel="loss", title="Loss")
+    losses.plot(epochs, [epoch["valid_loss"] for epoch in history], "o-", markersize=4, label="validation")
+    losses.set(xlabel="epoch", ylabel="loss", title=best_of(history, "valid_loss", "loss"))
     for name in ("valid_accuracy", "valid_f1"):
-        metrics.plot(epochs, [epoch[name] for epoch in history], "o-", label=name)
-    metrics.set(xlabel="epoch", title="Validation", ylim=(None, 1))
+        metrics.plot(epochs, [epoch[name] for epoch in history], "o-", markersize=4, label=name.removeprefix("valid_"))
+    metrics.set(xlabel="epoch", title=best_of(history, "valid_accuracy", "accuracy"), ylim=(None, 1))
     for axes in (losses, metrics):
         mark_phases(axes, starts)
         axes.legend()
         axes.grid(alpha=0.3)
+        if len(history) < 10:
+            axes.set_xticks(epochs)
     save(figure, path)
+
+
+def best_of(history: list[dict[str, float]], metric: str, called: str) -> str:
+    """When a metric of validation was best, in words."""
+    best = best_epoch(history, metric)
+    return f"Validation {called}: best in epoch {best}, {history[best - 1][metric]:.4g}"
 
 
 def draw_schedule(
@@ -155,52 +159,7 @@ def mark_phases(axes: Axes, starts: Mapping[str, float]) -> None:
             )
 
 
-def draw_confusion(folder: RunFolder, classes: Sequence[str]) -> None:
-    """plots/confusion.png: how often each class (row) is taken for each other (column), as a share of the row."""
-    number = {name: index for index, name in enumerate(classes)}
-    predictions = pq.read_table(folder.predictions, columns=["label", "prediction"])
-    labels, taken_for = (np.array([number[name] for name in column.to_pylist()]) for column in predictions)
-    counts = confusion_matrix(labels, taken_for, len(classes))
-    draw_counts(folder.plots / "confusion.png", counts, classes, "Validation images, best epoch")
-
-
-def draw_counts(path: Path, counts: NDArray[np.int64], classes: Sequence[str], title: str) -> None:
-    """Draw a confusion matrix: a row for each label, a column for each prediction, as a share of the row."""
-    shown = [drawable(name) for name in classes]
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    named = len(classes) <= NAMED_CLASSES
-    side = min(3 + 0.2 * len(classes), 13)
-    room = 0.6 + (CHARACTER * max(map(width_of, shown)) if named else 0.2)
-    figure, (axes,) = panels(1, 1, side, side, left=room, bottom=room)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="prediction", ylabel="label")
-    axes.set_title(drawable(title), parse_math=False)
-    if named:
-        axes.set_xticks(range(len(classes)), shown, rotation=90, parse_math=False)
-        axes.set_yticks(range(len(classes)), shown, parse_math=False)
-        for row, column in np.argwhere(counts > 0):
-            colour = "white" if share[row, column] > 0.5 else "black"
-            axes.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
-    save(figure, path)
-
-
-def draw_top_losses(folder: RunFolder, images: Images, count: int = 12) -> None:
-    """plots/top_losses.png: the validation images that the best epoch's model got most wrong."""
-    predictions = pq.read_table(folder.predictions, columns=["label", "prediction", "confidence", "loss"])
-    worst = np.argsort(-predictions["loss"].to_numpy(), kind="stable")[:count]
-    figure, grid = panels(-(-len(worst) // 4), 4, 2.7, 2.2, left=0.2, bottom=0.1, top=0.5)
-    shown = aside(lambda: [images.read(index, 256) for index in worst.tolist()])
-    for axes, index, image in zip(grid, worst.tolist(), shown, strict=False):
-        row = predictions.slice(index, 1).to_pylist()[0]
-        axes.imshow(image)
-        verdict = "right" if row["label"] == row["prediction"] else f"taken for {drawable(row['prediction'])}"
-        axes.set_title(f"{drawable(row['label'])}\n{verdict}, {row['confidence']:.0%}", fontsize=9, parse_math=False)
-    for axes in grid:
-        axes.axis("off")
-    save(figure, folder.plots / "top_losses.png")
-
-
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG. Raises UserError where the disk is full."""
     fast = {"compress_level": 1}  # a quarter larger, in a third of the time
-    write_whole(path, lambda partial: figure.savefig(partial, format="png", dpi=110, pil_kwargs=fast))
+    write_whole(path, lambda partial: figure.savefig(partial, format="png", dpi=DPI, pil_kwargs=fast))

@@ -1,4 +1,4 @@
-"""What a finished run comes to: result.json, the exported weights, the traces' last pieces and the plots."""
+"""What a finished run comes to: result.json, the exported weights, the traces' last pieces and the curves."""
 
 import shutil
 from collections.abc import Mapping
@@ -9,7 +9,8 @@ from typing import Any
 from expkit.config.schema import Config
 from expkit.model.weights import read_weights, save_weights, write_tensors
 from expkit.record.checkpoint import best_epoch
-from expkit.record.plots import draw_confusion, draw_losses, draw_schedule, draw_top_losses, read_traces
+from expkit.record.environment import environment
+from expkit.record.plots import draw_losses, draw_schedule, read_traces
 from expkit.record.recorder import Recorder
 from expkit.run_folder import RunFolder, write_json, write_whole
 from expkit.wiring import Run
@@ -31,6 +32,7 @@ def result_of(config: Config, run: Run, recorder: Recorder, run_id: str | None, 
         "images_per_second": trainer.state.step * min(config.batch_size, len(run.data.train)) / trainer.state.seconds,
         "device": str(trainer.device),
         "fingerprint": run.data.fingerprint,
+        "environment": environment(trainer.device),
         **what_is_known(run, chosen_epoch(config, recorder)),
     }
     return result
@@ -49,10 +51,12 @@ def chosen_epoch(config: Config, recorder: Recorder) -> int:
 
 def what_is_known(run: Run, epoch: int) -> dict[str, Any]:
     """What a result says of how its model reads images and computes, with the weights of an epoch."""
+    parts = {"train": run.data.train, "valid": run.data.valid, "test": run.data.test}
     return {
         "precision": run.precision,
         "features": run.features(run.recipe.phase_of(epoch)),
         "classes": list(run.data.classes),
+        "images": {name: len(images) for name, images in parts.items() if images is not None},
         "reading": asdict(run.data.reading),
     }
 
@@ -67,15 +71,13 @@ def average_views(config: Config, folder: RunFolder, run: Run, recorder: Recorde
 
 
 def draw_plots(folder: RunFolder, run: Run, recorder: Recorder) -> None:
-    """Draw losses, schedule, confusion matrix and top losses of a run that has ended."""
+    """Draw losses and schedule of a run that has ended."""
     traces = read_traces(folder)
     starts, size = run.recipe.starts, run.feed.epoch_steps
     draw_losses(folder.plots / "losses.png", traces, recorder.history, size, starts)
     hypers = {name: traces[name] for name in run.trainer.hypers.columns}
     begins = {name: epochs * size for name, epochs in starts.items()}
     draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, run.trainer.optimizer.groups, begins, "step")
-    draw_confusion(folder, run.data.classes)
-    draw_top_losses(folder, run.data.valid)
 
 
 def export_weights(config: Config, folder: RunFolder, run: Run) -> None:

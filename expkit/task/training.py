@@ -37,11 +37,14 @@ log = logging.getLogger("expkit")
 
 
 @checked
-def train(config: Config, folder: RunFolder, *, evaluate_test: bool = True, calibrate: bool = False) -> float:
+def train(
+    config: Config, folder: RunFolder, *, evaluate_test: bool = True, calibrate: bool = False, report: bool = True
+) -> float:
     """Train the experiment and leave its whole record in `folder`; a run that was stopped goes on where it stood.
 
     In the end, `evaluate_test` scores a labelled test set, by which nothing is chosen, and `calibrate` fits a
-    temperature on the validation images, which all predictions of the run have.
+    temperature on the validation images, which all predictions of the run have. With `report`, pictures of the mistakes
+    are drawn and report.html is written.
 
     Gives the value of the objective, NaN where it came out as no number. Raises UserError for what the user can mend,
     Interrupted after SIGINT or SIGTERM.
@@ -49,9 +52,9 @@ def train(config: Config, folder: RunFolder, *, evaluate_test: bool = True, cali
     with folder.held(), logging_to(folder.log):
         with tracked(config.tracking, folder) as tracker:
             if not folder.result.exists():
-                record = WholeRecord(folder, tracker, {"evaluate_test": evaluate_test, "calibrate": calibrate})
+                record = WholeRecord(folder, tracker, {"evaluate_test": evaluate_test, "calibrate": calibrate}, report)
                 train_run(config, folder, tracker, record)
-        report(folder, tracker.hint())
+        tell(folder, tracker.hint())
         value = read_json(folder.result, "objective")["objective"]["value"]
         return math.nan if value is None else float(value)
 
@@ -60,13 +63,16 @@ class Record(Protocol):
     """What a run leaves besides its metrics, traces and result.json, and who watches it for that."""
 
     is_whole: bool
-    """Whether the weights are evaluated over augmented views too, where the recipe says so, and pictures are drawn."""
+    """Whether the weights are evaluated over augmented views too, where the recipe says so."""
 
     def begin(self, run: Run, recorder: "Recorder") -> "Sequence[Observer]":
         """The observers of a run that is built, and restored where it goes on."""
 
     def write(self, run: Run, recorder: "Recorder") -> Mapping[str, Any]:
         """Write the weights that training came to, if any; gives what result.json is to say besides."""
+
+    def draw(self, run: Run, recorder: "Recorder", result: Mapping[str, Any]) -> None:
+        """Draw what a person looks at, if anything, by the content of result.json."""
 
 
 def train_run(
@@ -84,7 +90,7 @@ def train_run(
 
         from expkit.record.advice import advice
         from expkit.record.recorder import Recorder
-        from expkit.record.result import average_views, draw_plots, result_of, write_result
+        from expkit.record.result import average_views, result_of, write_result
 
         run.trainer.stop = stop
         go_on(run, folder)
@@ -101,9 +107,8 @@ def train_run(
         with stop.heeded():
             more = record.write(run, recorder)
             seconds = earlier + time.monotonic() - began
-            if record.is_whole:
-                draw_plots(folder, run, recorder)
             result = result_of(config, run, recorder, tracker.run_id(), seconds) | dict(more)
+            record.draw(run, recorder, result)
             write_result(folder, result)
     return result
 
@@ -113,8 +118,9 @@ class WholeRecord:
 
     is_whole = True
 
-    def __init__(self, folder: RunFolder, tracker: Tracker, scoring: dict[str, bool]) -> None:
+    def __init__(self, folder: RunFolder, tracker: Tracker, scoring: dict[str, bool], report: bool) -> None:
         self.folder = folder
+        self.report = report
         self.tracker = tracker
         self.scoring = scoring
         """The keys of `train` that say what is done with the weights in the end."""
@@ -147,6 +153,15 @@ class WholeRecord:
         from expkit.record.result import what_is_known
 
         self.folder.note(outcome=what_is_known(run, epoch) | {"head_only": run.body is not None})
+
+    def draw(self, run: Run, recorder: "Recorder", result: Mapping[str, Any]) -> None:
+        """Draw the curves and, where that is wanted, the mistakes and report.html."""
+        from expkit.record.result import draw_plots
+        from expkit.report.making import make_report
+
+        draw_plots(self.folder, run, recorder)
+        if self.report:
+            make_report(run.config, self.folder, result, run.data)
 
 
 def go_on(run: Run, folder: RunFolder) -> None:
@@ -230,7 +245,7 @@ def searched(number: int, steps: int, lr: float, loss: float) -> str:
     return f"LR finder: step {number + 1}/{steps}  lr {lr:.1e}  loss {loss:.4f}"
 
 
-def report(folder: RunFolder, hint: str | None) -> None:
+def tell(folder: RunFolder, hint: str | None) -> None:
     """Print what the run came to, how to look at it, and for a run on its own what can be done next."""
     from expkit.record.progress import result_table
     from expkit.words import duration, figure
@@ -238,11 +253,13 @@ def report(folder: RunFolder, hint: str | None) -> None:
     where = console(report=True)
     result = read_json(folder.result, "metrics", "best_epoch", "objective", "seconds", "images_per_second")
     where.print(result_table(result["metrics"], result["best_epoch"]))
+    page = folder.path / "report.html"
     name, value = result["objective"]["name"], result["objective"]["value"]
     lines = [
         *([tested(result["test"])] if "test" in result else []),
         f"{name} {figure(value)} in {duration(result['seconds'])}, {result['images_per_second']:.0f} images/s",
         f"  folder   {shown(folder.path)}",
+        *([f"  report   {shown(page)}"] if page.exists() else []),
         *([f"  model    registered as {version}"] if (version := registered(folder)) else []),
         *([f"  compare  {hint}"] if hint else []),
         *([] if parent_of(folder.path) else next_steps(str(shown(folder.path)), folder.experiment)),

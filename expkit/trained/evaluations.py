@@ -19,7 +19,7 @@ from expkit.data.items import Data, Images
 from expkit.errors import DataError, UserError
 from expkit.model.weights_file import digest
 from expkit.record.checkpoint import prediction_table
-from expkit.record.plots import draw_counts
+from expkit.record.confusion import draw_confusion
 from expkit.run_folder import RunFolder, write_json, write_whole
 from expkit.trained.calibration import temperature_of
 from expkit.trained.measuring import Measuring
@@ -129,7 +129,7 @@ def write(folder: RunFolder, name: str, parts: Mapping[str, Part], facts: Mappin
     for which, part in parts.items():
         write_whole(place / f"{which}.parquet", partial(pq.write_table, part.table))
         write_whole(place / f"confusion_{which}.csv", partial(write_matrix, part.matrix, classes))
-        draw_counts(place / f"confusion_{which}.png", part.matrix, classes, f"{name}: {which}")
+        draw_confusion(place / f"confusion_{which}.png", part.matrix, classes, f"{name}: {which}")
     content = {**facts, "parts": {which: part.scores for which, part in parts.items()}}
     write_json(place / "evaluation.json", content)
     return content

@@ -137,7 +137,7 @@ def test_a_run_leaves_its_whole_record(tracked_run):
     assert {"mom_1", "wd_2", "sqr_mom_0", "eps_0", "train_loss", "train_loss_smoothed"} < set(traces)
     predictions = pd.read_parquet(tracked_run / "predictions.parquet")
     assert (predictions["label"] == predictions["prediction"]).mean() == result["objective"]["value"]
-    for name in ("losses", "schedule", "confusion", "top_losses"):
+    for name in ("losses", "schedule", "confusion", "top_losses", "batch", "by_class", "reliability"):
         assert Image.open(tracked_run / "plots" / f"{name}.png").width > 300
     for name in ("last.pt", "best.safetensors", "model.safetensors"):
         assert (tracked_run / "checkpoints" / name).stat().st_size > 1_000_000
@@ -161,7 +161,7 @@ def test_mlflow_holds_params_metrics_traces_tags_and_files(tracked_run):
     for name in ("batch/train_loss", "hp/lr_0", "hp/mom_2", "hp/wd_1"):
         assert [point.step for point in client.get_metric_history(result["run_id"], name)] == list(range(44))
     artifacts = {entry.path for entry in client.list_artifacts(result["run_id"])}
-    assert {"checkpoints", "plots", ".hydra", "result.json", "traces.parquet", "predictions.parquet"} <= artifacts
+    assert {"checkpoints", "plots", ".hydra", "report.html", "result.json", "traces.parquet"} <= artifacts
 
 
 def test_the_logged_model_predicts_class_names_for_bytes_and_arrays(tracked_run):

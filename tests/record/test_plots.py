@@ -3,20 +3,18 @@
 import warnings
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from expkit.record import glyphs, plots
-from expkit.run_folder import RunFolder
+from expkit.record import confusion, glyphs, plots, quality
 
 
 @pytest.fixture
 def figures(monkeypatch):
     """The figures that are written, with what is on them."""
     seen, write = [], plots.save
-    monkeypatch.setattr(plots, "save", lambda figure, path: (seen.append(figure), write(figure, path)))
+    for module in (plots, confusion, quality):
+        monkeypatch.setattr(module, "save", lambda figure, path: (seen.append(figure), write(figure, path)))
     return seen
 
 
@@ -41,12 +39,31 @@ def test_a_schedule_that_stays_is_drawn_from_0(figures, tmp_path):
 
 @pytest.mark.parametrize("names", [("猫", "犬"), ("कुत्ता", "แมว"), ("кот", "Wörter"), ("\U0001f408", "a\tb")])
 def test_names_in_any_script_bring_no_warning(figures, tmp_path, names):
-    folder = RunFolder(tmp_path, "test")
-    rows = {"label": list(names), "prediction": [names[0]] * 2}
-    pq.write_table(pa.table(rows), folder.predictions)
+    counts = np.array([[3, 0], [1, 2]])
     with warnings.catch_warnings(action="error"):
-        plots.draw_confusion(folder, names)
-    assert Image.open(folder.plots / "confusion.png").width > 100
+        confusion.draw_confusion(tmp_path / "confusion.png", counts, names, "Validation")
+        quality.draw_by_class(tmp_path / "by_class.png", counts, names, "validation images")
+    assert Image.open(tmp_path / "confusion.png").width > 100
+    assert figures[0].texts[0].get_text() == "Validation: 5 of 6 right (83.3%)"
+
+
+def test_a_thousand_classes_are_drawn_by_those_most_confused(figures, tmp_path):
+    counts = np.diag(np.full(1000, 5))
+    counts[np.arange(60), np.arange(60) + 60] = np.arange(60)
+    small, names = confusion.most_confused(counts, [f"c{number}" for number in range(1000)])
+    assert small.sum() == counts.sum()
+    assert (names[:4], names[-1]) == (["c59", "c119", "c58", "c118"], "960 others")
+    assert small[0, 1] == 59
+    confusion.draw_confusion(tmp_path / "a.png", counts, [f"c{number}" for number in range(1000)], "Validation")
+    quality.draw_by_class(tmp_path / "b.png", counts, [f"c{number}" for number in range(1000)], "validation images")
+    assert all(max(Image.open(tmp_path / name).size) < 1600 for name in ("a.png", "b.png"))
+    assert figures[1].texts[0].get_text().startswith("Lowest F1: c59, 0.14 (the lowest 40 of 1000 classes)")
+
+
+def test_a_reliability_diagram_says_in_words_what_it_shows(figures, tmp_path):
+    right = np.arange(100) < 70
+    quality.draw_reliability(tmp_path / "a.png", np.full(100, 0.95), right, "validation images")
+    assert figures[0].axes[0].get_title() == "The model is too sure:\nconfidence 95.0%, right 70.0%"
 
 
 def test_a_character_that_no_font_has_is_spelt_out(monkeypatch):

@@ -37,7 +37,7 @@ def trained(config_of, tmp_path):
     def run(*overrides: str):
         config = config_of(*overrides)
         folder = RunFolder.create(tmp_path / "run", "test", vars(config), [])
-        train(config, folder)
+        train(config, folder, report=False)
         return config, folder
 
     return run

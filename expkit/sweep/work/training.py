@@ -73,6 +73,9 @@ class TrialRecord:
             self.best.write(run.config, self.folder, run)
         return {}
 
+    def draw(self, run: Run, recorder: Recorder, result: Mapping[str, Any]) -> None:
+        """No pictures."""
+
 
 class BestEpoch(Observer):
     """Keeps the weights and predictions of the best epoch so far in memory."""

@@ -1,0 +1,1 @@
+"""What a person looks at after a run: pictures with examples, and a page with all of it."""
