@@ -24,7 +24,8 @@ from expkit.secrets import warn_of_password
 from expkit.urls import hide
 
 RUN_FILES = (
-    *("calibration.json", "checkpoints", "config.yaml", "end.json", "evaluations", "expkit.log", "metrics.jsonl"),
+    *("audit", "calibration.json", "checkpoints", "config.yaml", "end.json", "evaluations", "expkit.log"),
+    "metrics.jsonl",
     *(
         "plots",
         "predictions.parquet",

@@ -51,8 +51,8 @@ def config_for(folder: RunFolder, overrides: Sequence[str], folders: Sequence[st
     for key in chosen:
         config[key] = fresh[key]
     apply([one for one in parsed if one.key_or_group.split(".")[0] not in chosen], config)
-    keys = [one.key_or_group for one in parsed if one.key_or_group.startswith("data.") and not one.is_delete()]
-    for key in ["data"] if "data" in chosen else keys:
+    given = ["data"] if "data" in chosen else [one.key_or_group for one in parsed if one.key_or_group[:5] == "data."]
+    for key in given:
         OmegaConf.update(config, key, at(Path.cwd(), OmegaConf.select(config, key)), merge=False)
     return config_of(config)
 

@@ -49,6 +49,8 @@ def holds(facts: Mapping[str, Any]) -> str:
     """What an entry holds, from its marker."""
     if facts["kind"] == "body":
         return "the body's weights"
+    if facts["kind"] == "looks":
+        return f"what was measured of {facts['images']}"
     view = "" if facts["view"] is None else f", view {facts['view']}"
     return f"{facts['part'] or 'features'} of {facts['images']}{view}, {facts['precision']}"
 

@@ -1,5 +1,6 @@
 """The `task` group: what can be done with a composed experiment."""
 
+from expkit.task.auditing import audit
 from expkit.task.batch_shown import show_batch
 from expkit.task.cache_care import cache
 from expkit.task.evaluating import evaluate
@@ -12,6 +13,7 @@ from expkit.task.searching import lr_find
 from expkit.task.training import train
 
 __all__ = [
+    "audit",
     "cache",
     "evaluate",
     "export",

@@ -13,7 +13,6 @@ from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
 from expkit.run_folder import RunFolder, read_json
-from expkit.task.on_a_run import refuse_fresh
 from expkit.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -59,15 +58,13 @@ def evaluate(
         from expkit.trained import evaluations
         from expkit.wiring import read
 
-        refuse_fresh(folder, "evaluate")
-        check_keys(name, tta, use_max)
+        check_keys(folder, name, tta, use_max)
         measuring = measuring_of(config, folder, tta=tta, beta=beta, use_max=use_max)
         data = read(config.data)
         is_own = check_data(data, folder, measuring, calibrate)
         if name == evaluations.OWN and not is_own:
             raise UserError(f"task.name={name} is that of the run's own data, and this is other: choose another")
         called = name or evaluations.name_of(config.data, is_own, measuring)
-        evaluations.warn_of_other(folder, called, data)
         calibration = evaluations.calibrate(measuring, data.valid) if calibrate else None
         parts = score_parts(measuring, data, split, classes, top_k, resamples)
         if calibrate:
@@ -79,12 +76,14 @@ def evaluate(
         return content
 
 
-def check_keys(name: str | None, tta: int, use_max: bool) -> None:
-    """Raise UserError for keys of `evaluate` that do not fit each other."""
+def check_keys(folder: RunFolder, name: str | None, tta: int, use_max: bool) -> None:
+    """Raise UserError for keys of `evaluate` that do not fit each other, and a folder that is no run's."""
     from expkit.trained.evaluations import check_name
 
     if name is not None:
         check_name(name)
+    if not folder.has_begun and not folder.result.exists():
+        raise UserError("task=evaluate needs a run that was trained: name it with run=RUN, in place of an experiment")
     if use_max and not tta:
         raise UserError("task.use_max is about augmented views: say how many with task.tta, such as task.tta=4")
 
@@ -102,9 +101,8 @@ def after_training(
     wanted = evaluate_test and "test" in evaluations.parts_of(data, "auto")
     if not (wanted or calibrate):
         return {}
-    found = dict[str, Any]()
+    measuring, found = measuring_of(config, folder, folder.exported_weights), dict[str, Any]()
     try:
-        measuring = measuring_of(config, folder, folder.exported_weights)
         if calibrate:
             evaluations.keep(evaluations.calibrate(measuring, data.valid), folder)
             found["temperature"] = measuring.trained.temperature

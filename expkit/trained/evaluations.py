@@ -20,7 +20,7 @@ from expkit.errors import DataError, UserError
 from expkit.model.weights_file import digest
 from expkit.record.checkpoint import prediction_table
 from expkit.record.confusion import draw_confusion
-from expkit.run_folder import RunFolder, read_json, write_json, write_whole
+from expkit.run_folder import RunFolder, write_json, write_whole
 from expkit.trained.calibration import temperature_of
 from expkit.trained.measuring import Measuring
 from expkit.trained.scores import calibration_error, scores_of
@@ -114,17 +114,6 @@ def name_of(data: Mapping[str, Any], is_own: bool, measuring: Measuring) -> str:
     if not measuring.tta:
         return base
     return f"{base}_tta{measuring.tta}" + ("_max" if measuring.use_max else "")
-
-
-def warn_of_other(folder: RunFolder, name: str, data: Data) -> None:
-    """Say that an evaluation on other data is written over, since it is called alike."""
-    before = read_json(folder.path / "evaluations" / name / "evaluation.json").get("fingerprint", data.fingerprint)
-    if before != data.fingerprint:
-        log.warning(
-            "evaluations/%s was on other data (fingerprint %s, now %s), and is written over: give task.name=NAME to "
-            "keep both",
-            *(name, before, data.fingerprint),
-        )
 
 
 def check_name(name: str) -> None:

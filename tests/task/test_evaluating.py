@@ -13,13 +13,11 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from expkit.data import digits
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder, read_json
 from expkit.task.evaluating import evaluate
 from expkit.task.training import train
 from expkit.trained.classifier import Trained
-from expkit.trained.evaluations import warn_of_other
 from tests.conftest import SMALL_MODEL
 
 DIGITS = ("+experiment=digits", "data.classes=[0, 1, 2]", "image_size=16", "batch_size=32", "epochs=2", "tracking=none")
@@ -216,15 +214,6 @@ def test_a_damaged_image_of_the_test_set_does_not_undo_a_training(trained, colou
     told = capsys.readouterr().err
     assert "the test set was not scored (" in told
     assert "3.jpg" in told
-
-
-def test_an_evaluation_of_other_data_that_is_called_alike_is_not_written_over_in_silence(tmp_path, caplog):
-    data = digits(classes=[0, 1])
-    write_json(tmp_path / "evaluations" / "photos" / "evaluation.json", {"fingerprint": data.fingerprint})
-    warn_of_other(RunFolder(tmp_path, "test"), "photos", data)
-    assert not caplog.text
-    warn_of_other(RunFolder(tmp_path, "test"), "photos", digits(classes=[0, 2]))
-    assert "evaluations/photos was on other data" in caplog.text
 
 
 def test_a_training_calibrates_where_it_is_asked(trained):

@@ -230,7 +230,7 @@ def test_training_goes_on_from_an_export_unless_it_was_changed(run_of, tmp_path)
 def test_an_experiment_that_was_not_trained_is_refused(run_of, tmp_path):
     folder, config = run_of(*SMALL)
     folder.result.unlink()
-    with pytest.raises(UserError, match="needs a run that was trained: write  run=RUN task=export"):
+    with pytest.raises(UserError, match="needs a run that was trained: name it with run=RUN"):
         export(config, folder, out=str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -286,5 +286,5 @@ def test_without_a_run_the_message_says_what_to_write(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: task=predict needs a run that was trained: write  run=RUN task=predict")
+    assert done.stderr.startswith("error: task=predict needs the run whose model is to be used")
     assert not list(tmp_path.glob("outputs/*/*"))
