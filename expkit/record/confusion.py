@@ -42,8 +42,8 @@ def draw_confusion(path: Path, counts: NDArray[np.int64], classes: Sequence[str]
     for place, name in enumerate(shown):
         axes.text(place, len(shown) - 0.3, name, rotation=90, ha="center", va="top", fontsize=8, parse_math=False)
         axes.text(-0.7, place, name, ha="right", va="center", fontsize=8, parse_math=False)
-    axes.set_xlabel("prediction", labelpad=72 * names + 8)
-    axes.set_ylabel("label", labelpad=72 * names + 8)
+    axes.set_xlabel("prediction", labelpad=60 * names + 8)
+    axes.set_ylabel("label", labelpad=60 * names + 8)
     figure.text(0.01, 0.99, title, va="top", fontsize=10, parse_math=False)
     for row, column in np.argwhere(counts > 0).tolist():
         text = f"{counts[row, column]}\n{share[row, column]:.0%}" if few else str(counts[row, column])

@@ -53,7 +53,7 @@ def draw_by_class(path: Path, matrix: NDArray[np.int64], classes: Sequence[str],
     drawn = present[np.argsort(f1[present], kind="stable")][:CLASSES]
     recall, precision = right[drawn] / images[drawn], right[drawn] / np.maximum(taken[drawn], 1)
     names = [f"{drawable(shortened(classes[number]))} ({images[number]})" for number in drawn.tolist()]
-    room = 0.3 + 0.075 * max(map(width_of, names))
+    room = 0.3 + 0.07 * max(map(width_of, names))
     figure, (axes,) = panels(1, 1, 4.4, 0.4 + 0.19 * len(drawn), left=room, top=0.75)
     places = np.arange(len(drawn))
     axes.hlines(places, precision, recall, color="lightgrey", linewidth=2, zorder=1)
