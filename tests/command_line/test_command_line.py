@@ -22,20 +22,10 @@ from sklearn.datasets import load_digits
 
 from expkit.run_folder import read_json
 from tests.conftest import SMALL_MODEL
+from tests.forked import expkit, start, wait_until
 
 SMALL = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=16", *SMALL_MODEL, "tracking=none")
 STEPS = 3 * 89
-
-
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "expkit", *arguments]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def expkit(*arguments: str, cwd: Path) -> tuple[int, str, str]:
-    process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 def only_run(cwd: Path) -> Path:
@@ -45,14 +35,6 @@ def only_run(cwd: Path) -> Path:
 
 def last_weights(folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)["model"]
-
-
-def wait_until(condition, process: subprocess.Popen[str], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_without_arguments_the_experiments_are_listed(tmp_path):
@@ -187,9 +169,9 @@ def png(pixels: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory) -> Path:
+    """A run with hashes of its own seed, which the commands beside it do not share."""
     cwd = tmp_path_factory.mktemp("whole")
-    status, _, err = expkit(*SMALL, cwd=cwd)
-    assert status == 0, err
+    subprocess.run([sys.executable, "-m", "expkit", *SMALL], cwd=cwd, check=True, capture_output=True)
     return only_run(cwd)
 
 
@@ -238,7 +220,7 @@ def test_a_killed_run_resumes_in_the_same_mlflow_run_to_the_same_bits(tmp_path, 
     wait_until(lambda: list(tmp_path.glob("outputs/digits/*/checkpoints/last.pt")), process)
     time.sleep(0.5)
     process.kill()
-    process.wait()
+    process.communicate()
     folder = only_run(tmp_path)
     tracking = folder / "tracking.json"
     deadline = time.monotonic() + 60
@@ -271,14 +253,6 @@ def test_a_required_store_out_of_reach_ends_the_run_before_training(tmp_path):
     assert status == 1
     assert "tracking.required is true" in err
     assert not list(tmp_path.glob("outputs/*/*/metrics.jsonl"))
-
-
-def test_a_grid_makes_a_run_for_each_choice(tmp_path):
-    arguments = ("-m", *SMALL, "epochs=1", "image_size=8", "optim=adam,sgd")
-    status, _, err = expkit(*arguments, cwd=tmp_path)
-    assert status == 0, err
-    results = sorted(tmp_path.glob("outputs/digits/sweep_*/*/result.json"))
-    assert [path.parent.name for path in results] == ["0", "1"]
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
@@ -370,12 +344,11 @@ def test_a_server_that_is_down_is_told_in_seconds_where_a_run_is_asked_for(tmp_p
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
-    command = [sys.executable, "-m", "expkit", f"resume={'0' * 32}"]
-    env = {**os.environ, "MLFLOW_TRACKING_URI": address}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert f"error: cannot look up the run {'0' * 32}: {address} does not answer" in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    status, _, err = expkit(f"resume={'0' * 32}", cwd=tmp_path)
+    assert status == 1
+    assert f"error: cannot look up the run {'0' * 32}: {address} does not answer" in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("arguments", [[], ["+experiment=digits", "epochs=1", "tracking=none", *SMALL_MODEL]])

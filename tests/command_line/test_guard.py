@@ -1,7 +1,5 @@
 """A refused command leaves what it found: only what this process made is removed, and nothing is written over."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ from expkit.causes import is_refusal
 from expkit.command_line import guard
 from expkit.errors import DataError, Diverged, Unavailable, UserError
 from expkit.run_folder import RunFolder, refuse_run, write_json
+from tests.forked import expkit
 
 OURS = {".hydra", "config.yaml", "run.json"}
 
@@ -97,8 +96,8 @@ def test_a_refused_command_leaves_an_empty_directory_as_it_is(tmp_path):
     """The whole way, through Hydra."""
     (tmp_path / "project" / "mine" / "run").mkdir(parents=True)
     for folder in (".", "mine/run", "new/run"):
-        command = [sys.executable, "-m", "expkit", "+experiment=digits", "epochs=0", f"hydra.run.dir={folder}"]
-        done = subprocess.run(command, cwd=tmp_path / "project", capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert "error: epochs must be" in done.stderr
+        arguments = ("+experiment=digits", "epochs=0", f"hydra.run.dir={folder}")
+        status, _, err = expkit(*arguments, cwd=tmp_path / "project")
+        assert status == 1
+        assert "error: epochs must be" in err
     assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["project", "mine", "run"]

@@ -9,8 +9,8 @@ import sys
 import psutil
 import pytest
 
-from tests.command_line.test_command_line import wait_until
 from tests.conftest import ROOT, SMALL_MODEL
+from tests.forked import wait_until
 
 ALWAYS = "import multiprocessing\nmultiprocessing.set_start_method('spawn')\n"
 """What Python runs as it starts, in place of another system's default."""

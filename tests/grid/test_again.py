@@ -8,8 +8,8 @@ import pytest
 from expkit.errors import UserError
 from expkit.grid.again import hold, is_held, job_again
 from expkit.run_folder import RunFolder, read_json, write_json
-from tests.command_line.test_command_line import expkit, start, wait_until
 from tests.conftest import SMALL_MODEL
+from tests.forked import expkit, start, wait_until
 
 TINY = ("+experiment=digits", "data.classes=[0,1]", "image_size=16", "epochs=8", *SMALL_MODEL, "tracking=none")
 

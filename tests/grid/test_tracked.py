@@ -12,7 +12,7 @@ from expkit.grid.tracked import summarize
 from expkit.run_folder import RunFolder, read_json, write_json
 from expkit.tracking import make_parent, path_to_parent
 from expkit.tracking.nested import write_end
-from tests.command_line.test_command_line import expkit, start
+from tests.forked import expkit, start
 from tests.tracking.runs import new_run, runs_of, wait_until
 
 TINY = ("+experiment=digits", "image_size=8", "epochs=1")

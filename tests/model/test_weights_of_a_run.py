@@ -2,21 +2,13 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import torch
 from safetensors.torch import load_file
 
+from tests.forked import expkit
+
 SMALL = ("epochs=1", "image_size=16", "tracking=none")
-
-
-def expkit(cwd, *arguments):
-    """Run a command in `cwd`, with a feature cache of its own; its status and what it said on standard error."""
-    command = [sys.executable, "-m", "expkit", *arguments]
-    env = os.environ | {"EXPKIT_CACHE": str(cwd / "cache")}
-    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300, check=False)
-    return done.returncode, done.stderr
 
 
 def body_of(folder):
@@ -25,13 +17,14 @@ def body_of(folder):
 
 
 def test_the_body_of_one_run_serves_the_next_on_other_digits(tmp_path):
-    assert expkit(tmp_path, "+experiment=digits_pretrain", *SMALL)[0] == 0
+    environment = os.environ | {"EXPKIT_CACHE": str(tmp_path / "cache")}
+    status, _, err = expkit("+experiment=digits_pretrain", *SMALL, cwd=tmp_path, environment=environment)
+    assert status == 0, err
     (first,) = (tmp_path / "outputs" / "digits_pretrain").iterdir()
     run = str(first.relative_to(tmp_path))
-    status, said = expkit(
-        tmp_path, "+experiment=digits_transfer", "transfer=frozen_precompute", f"model.weights={run}", *SMALL
-    )
-    assert status == 0, said
+    transfer = ("+experiment=digits_transfer", "transfer=frozen_precompute", f"model.weights={run}", *SMALL)
+    status, _, err = expkit(*transfer, cwd=tmp_path, environment=environment)
+    assert status == 0, err
     (second,) = (tmp_path / "outputs" / "digits_transfer").iterdir()
     classes = [json.loads((folder / "result.json").read_text())["classes"] for folder in (first, second)]
     assert classes == [list("01234"), list("56789")]
@@ -41,6 +34,6 @@ def test_the_body_of_one_run_serves_the_next_on_other_digits(tmp_path):
 
 
 def test_without_a_run_the_message_says_what_to_give(tmp_path):
-    status, said = expkit(tmp_path, "+experiment=digits_transfer", *SMALL[1:])
+    status, _, err = expkit("+experiment=digits_transfer", *SMALL[1:], cwd=tmp_path)
     assert status == 1
-    assert said.startswith("error: model.weights must be a file, a run or a name of torchvision's resnet18, got 'RUN'")
+    assert err.startswith("error: model.weights must be a file, a run or a name of torchvision's resnet18, got 'RUN'")

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from expkit.command_line.hydra_line import open_hydra
 from expkit.config.schema import Config
 from expkit.sweep.sweeper import prepare, run_sweep
 from expkit.sweep.work.trial import Sweep
+from tests import forked
 
 TINY = (
     "+experiment=digits",
@@ -75,13 +74,10 @@ def trials_of(sweep: Sweep) -> list[FrozenTrial]:
     return optuna.load_study(study_name=sweep.settings.study_name, storage=sweep.storage).trials
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    """The command line in a process of its own."""
-    command = [sys.executable, "-m", "expkit", "-m", *TINY, *arguments]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(*arguments: str, cwd: Path) -> forked.Forked:
+    """The command line with several jobs of TINY."""
+    return forked.start("-m", *TINY, *arguments, cwd=cwd)
 
 
 def expkit(*arguments: str, cwd: Path) -> tuple[int, str, str]:
-    process = start(*arguments, cwd=cwd)
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    return forked.expkit("-m", *TINY, *arguments, cwd=cwd)

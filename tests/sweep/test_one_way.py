@@ -1,14 +1,13 @@
 """However a config is trained, it comes to the same."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from safetensors.torch import load_file
 
 from expkit.run_folder import read_json
+from tests import forked
 from tests.sweep.conftest import TINY, expkit
 from tests.trainer.test_loop import equal
 
@@ -27,8 +26,8 @@ def left_in(folder: Path) -> dict[str, object]:
 
 
 def test_a_run_a_job_of_a_grid_and_a_trial_of_one_config_leave_the_same(directory):
-    single = [sys.executable, "-m", "expkit", *RUN, "optim.lr=0.01", "hydra.run.dir=single"]
-    subprocess.run(single, cwd=directory, check=True, capture_output=True)
+    status, _, err = forked.expkit(*RUN, "optim.lr=0.01", "hydra.run.dir=single", cwd=directory)
+    assert status == 0, err
     for folder, more in (("grid", ()), ("study", ("hydra/sweeper=expkit", "hydra.sweeper.n_trials=1"))):
         status, out, err = expkit(*RUN[-1:], "optim.lr=choice(0.01)", *more, f"hydra.sweep.dir={folder}", cwd=directory)
         assert status == 0, out + err

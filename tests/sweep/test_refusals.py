@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from expkit.errors import UserError
+from tests import forked
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
 
@@ -137,11 +138,11 @@ def test_a_mistake_in_a_sweep_file_is_named_with_its_key(directory, params, mess
     folder.mkdir(parents=True)
     text = "# @package _global_\ndefaults:\n  - override /hydra/sweeper: expkit\nhydra:\n  sweeper:\n    params: "
     (folder / "wrong.yaml").write_text(f"{text}{params}\n")
-    command = [sys.executable, "-m", "expkit", "-m", "--config-dir", "own", "+experiment=digits", "+sweeps=wrong"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"error: {message}" in done.stderr
-    assert "Traceback" not in done.stderr
+    arguments = ("-m", "--config-dir", "own", "+experiment=digits", "+sweeps=wrong")
+    status, _, err = forked.expkit(*arguments, cwd=directory)
+    assert status == 1
+    assert f"error: {message}" in err
+    assert "Traceback" not in err
     assert [path.name for path in directory.iterdir()] == ["own"]
 
 
@@ -156,10 +157,9 @@ def test_a_mistake_in_a_sweep_file_is_named_with_its_key(directory, params, mess
     ],
 )
 def test_a_search_without_what_it_takes_is_refused(directory, arguments, message):
-    command = [sys.executable, "-m", "expkit", "+experiment=digits", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr
+    status, _, err = forked.expkit("+experiment=digits", *arguments, cwd=directory)
+    assert status == 1
+    assert message in err
     assert not list(directory.glob("outputs/*/*/*/"))
 
 

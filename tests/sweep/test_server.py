@@ -17,8 +17,9 @@ import pytest
 from expkit.errors import UserError
 from expkit.sweep.storage import Store
 from expkit.sweep.study import count, is_lost
+from tests.forked import wait_until
 from tests.sweep.conftest import expkit, start
-from tests.sweep.test_workers import SWEEP, begun, wait_until, workers_of
+from tests.sweep.test_workers import SWEEP, begun, workers_of
 
 
 def programs() -> Path | None:

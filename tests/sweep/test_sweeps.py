@@ -103,6 +103,7 @@ def test_the_best_run_is_trained_again_bit_by_bit(seeded):
     cwd, best = seeded[0], study_of(seeded[0]).best_trial
     own = folder_of(cwd) / str(best.number)
     command = f"--config-dir {folder_of(cwd).relative_to(cwd)}/best +experiment=best hydra.run.dir=again"
+    # A process of its own has other hashes than the sweep had.
     subprocess.run([sys.executable, "-m", "expkit", *command.split()], cwd=cwd, check=True, capture_output=True)
     again = cwd / "again"
     assert points(again) == points(own)

@@ -3,7 +3,6 @@
 import importlib.util
 import random
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from expkit.sweep.study import AGAIN, DIED, INTERRUPTED, WORKER, count, is_lost
+from tests.forked import Forked, wait_until
 from tests.sweep.conftest import expkit, start
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
@@ -26,20 +26,12 @@ def trials_in(cwd: Path) -> list[FrozenTrial]:
     return optuna.load_study(study_name="digits-search", storage=f"sqlite:///{database}").trials
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def begun(cwd: Path, number: int) -> Callable[[], bool]:
     """Whether a trial has trained an epoch."""
     return lambda: any(path.stat().st_size for path in cwd.glob(f"outputs/digits/*/{number}/metrics.jsonl"))
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def workers_of(process: Forked) -> list[psutil.Process]:
     """The workers of a driver that live."""
     return [child for child in psutil.Process(process.pid).children() if is_worker(child)]
 
@@ -122,12 +114,11 @@ def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(d
 
 def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
     draw = random.Random(0)
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=10", "hydra.sweeper.n_jobs=2", "epochs=10")
-    for _ in range(3):
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=2", "epochs=10")
+    for trained in (lambda: True, begun(directory, 1), begun(directory, 4)):
         process = start(*arguments, cwd=directory)
-        deadline = time.monotonic() + draw.uniform(4, 12)
-        while time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.02)
+        wait_until(trained, process)
+        time.sleep(draw.uniform(0, 1))
         if process.poll() is None:
             victims = [psutil.Process(process.pid), *workers_of(process)]
             for victim in draw.sample(victims, draw.randint(1, len(victims))):
@@ -137,7 +128,7 @@ def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
     while process.returncode != 0:
         process = start(*arguments, cwd=directory)
         process.communicate(timeout=200)
-    check_complete(directory, 10)
+    check_complete(directory, 8)
 
 
 @pytest.mark.parametrize(("number", "status", "jobs"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])

@@ -1,10 +1,7 @@
 """task=evaluate: exactly what validation saw, other data by class names, views, a temperature, and user mistakes."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +16,7 @@ from expkit.task.evaluating import evaluate
 from expkit.task.training import train
 from expkit.trained.classifier import Trained
 from tests.conftest import SMALL_MODEL
+from tests.forked import expkit
 
 DIGITS = ("+experiment=digits", "data.classes=[0, 1, 2]", "image_size=16", "batch_size=32", "epochs=2", "tracking=none")
 QUICK = {"resamples": 20}
@@ -290,12 +288,6 @@ def test_what_a_user_can_mend_is_a_sentence_and_leaves_nothing(trained, config_o
     assert not (folder.path / "evaluations").exists()
 
 
-def expkit(*arguments: str, cwd) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    command = [sys.executable, "-m", "expkit", *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
-
-
 def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, colour_folders, monkeypatch):
     import mlflow
 
@@ -303,14 +295,14 @@ def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, co
         (colour_folders / "test" / "red").mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((40, 48, 3), 200, np.uint8)).save(colour_folders / "test" / "red" / f"{number}.jpg")
     overrides = [one for one in colours(colour_folders) if one != "tracking=none"]
-    done = expkit(*overrides, "hydra.run.dir=run", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    status, out, err = expkit(*overrides, "hydra.run.dir=run", cwd=tmp_path)
+    assert status == 0, err
     run_id = read_json(tmp_path / "run" / "tracking.json")["run_id"]
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     before = client.get_run(run_id)
-    done = expkit(f"run={run_id}", "task=evaluate", "task.resamples=20", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "test has no image of 1 classes" in done.stdout
+    status, out, err = expkit(f"run={run_id}", "task=evaluate", "task.resamples=20", cwd=tmp_path)
+    assert status == 0, err
+    assert "test has no image of 1 classes" in out
     after = client.get_run(run_id)
     content = read_json(tmp_path / "run" / "evaluations" / "own" / "evaluation.json")
     assert after.data.metrics["test/accuracy"] == content["parts"]["test"]["metrics"]["accuracy"]
@@ -320,8 +312,8 @@ def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, co
     assert "evaluations/own/evaluation.json" in files
     assert len(client.search_logged_models([after.info.experiment_id])) == 1
 
-    done = expkit("run=run", "task=evaluate", "task.calibrate=true", "task.resamples=20", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    status, out, err = expkit("run=run", "task=evaluate", "task.calibrate=true", "task.resamples=20", cwd=tmp_path)
+    assert status == 0, err
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/outputs/mlflow.db")
     model = mlflow.pyfunc.load_model(f"runs:/{run_id}/model")
@@ -329,6 +321,6 @@ def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, co
     found = model.predict([str(colour_folders / file) for file in table["file"]])
     np.testing.assert_allclose(found["confidence"], table["confidence"], rtol=1e-4)
 
-    done = expkit("run=run", "task=evaluate", "task.split=nonsense", cwd=tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
-    assert "task.split" in done.stderr
+    status, out, err = expkit("run=run", "task=evaluate", "task.split=nonsense", cwd=tmp_path)
+    assert (status, err.count("\n")) == (1, 1), err
+    assert "task.split" in err

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,6 +19,7 @@ from expkit.task.predicting import predict
 from expkit.task.training import train
 from expkit.tracking.finding import config_of
 from tests.conftest import PETS, SMALL_MODEL, composed
+from tests.forked import expkit, start, wait_until
 
 BREEDS = ("Abyssinian", "beagle", "pug")
 
@@ -64,8 +64,8 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def command(run, *arguments):
-    return [sys.executable, "-m", "expkit", f"run={run.path}", "task=predict", "num_workers=0", *arguments]
+def arguments_for(run, *arguments):
+    return (f"run={run.path}", "task=predict", "num_workers=0", *arguments)
 
 
 def test_validation_images_get_what_the_run_said_of_them_to_the_bit(run, photos, tmp_path):
@@ -134,10 +134,11 @@ def test_a_killed_process_is_gone_on_with(run, photos, tmp_path, capsys, suffix)
     (source / "000_bad.jpg").write_bytes(b"\xff\xd8\xff no picture")
     out, partial = tmp_path / f"p.{suffix}", tmp_path / f"p.{suffix}.partial"
     state = tmp_path / f"p.{suffix}.partial.json"
-    process = subprocess.Popen(command(run, f"task.source={source}", f"task.out={out}", "batch_size=8"))
-    wait_for(lambda: state.exists() and json.loads(state.read_text())["done"] > 0, process)
+    arguments = arguments_for(run, f"task.source={source}", f"task.out={out}", "batch_size=8")
+    process = start(*arguments, cwd=tmp_path)
+    wait_until(lambda: state.exists() and json.loads(state.read_text())["done"] > 0, process)
     process.kill()
-    process.wait()
+    process.communicate()
     assert not out.exists()
     done = json.loads(state.read_text())["done"]
     assert 0 < done < 1501
@@ -154,21 +155,12 @@ def test_a_killed_process_is_gone_on_with(run, photos, tmp_path, capsys, suffix)
     assert not list(tmp_path.glob("*.partial*"))
 
 
-def wait_for(happens, process, seconds=200):
-    end = time.monotonic() + seconds
-    while not happens():
-        assert process.poll() is None, "the process ended before it could be killed"
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def test_a_stopped_process_says_how_to_go_on_and_refuses_another_source_or_model(run, photos, tmp_path):
     source, out = many(photos, tmp_path / "many", 50), tmp_path / "p.csv"
-    process = subprocess.Popen(
-        command(run, f"task.source={source}", f"task.out={out}", "batch_size=8"), stderr=subprocess.PIPE, text=True
-    )
+    arguments = arguments_for(run, f"task.source={source}", f"task.out={out}", "batch_size=8")
+    process = start(*arguments, cwd=tmp_path)
     state = tmp_path / "p.csv.partial.json"
-    wait_for(lambda: state.exists() and json.loads(state.read_text())["done"] > 0, process)
+    wait_until(lambda: state.exists() and json.loads(state.read_text())["done"] > 0, process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
@@ -195,7 +187,7 @@ def test_standard_input_to_standard_output(run, photos, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     names = [os.fsencode(path) for path in sorted(photos.glob("pug/*"))] + [b"bad.jpg", b"missing.jpg"]
     done = subprocess.run(
-        command(run, "task.source=-", "task.out=-"),
+        [sys.executable, "-m", "expkit", *arguments_for(run, "task.source=-", "task.out=-")],
         cwd=tmp_path,
         input=b"\0".join(names),
         capture_output=True,
@@ -277,14 +269,7 @@ def test_a_run_that_is_not_finished_gives_its_best_epoch_and_says_so(run, photos
 
 
 def test_without_a_run_the_message_says_what_to_write(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "expkit", "+experiment=digits", "task=predict", "task.source=x"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: task=predict needs the run whose model is to be used")
+    status, _, err = expkit("+experiment=digits", "task=predict", "task.source=x", cwd=tmp_path)
+    assert status == 1
+    assert err.startswith("error: task=predict needs the run whose model is to be used")
     assert not list(tmp_path.glob("outputs/*/*"))

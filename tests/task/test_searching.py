@@ -11,8 +11,9 @@ from PIL import Image
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
 from expkit.task import lr_find, train
-from tests.command_line.test_command_line import expkit, only_run, start, wait_until
+from tests.command_line.test_command_line import only_run
 from tests.conftest import SMALL_MODEL
+from tests.forked import expkit, start, wait_until
 
 TINY = ("+experiment=digits", "image_size=16", "batch_size=64", *SMALL_MODEL)
 
