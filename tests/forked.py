@@ -32,6 +32,8 @@ HEAVY = (
     "torchvision.transforms.v2",
 )
 """What most commands import of others' packages; each imports expkit itself anew."""
+PATIENCE = 600
+"""Seconds that something may take on a machine with much else to do before it is taken for hanging."""
 
 
 class Forked:
@@ -55,10 +57,9 @@ class Forked:
             self.returncode = int(self.told.readline())
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """What it printed, once it has ended. Raises TimeoutExpired."""
-        if self.returncode is None and not select.select([self.told], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired("expkit", timeout or 0)
+    def communicate(self) -> tuple[str, str]:
+        """What it printed, once it has ended."""
+        assert self.returncode is not None or select.select([self.told], [], [], PATIENCE)[0], "it goes on for ever"
         self.poll()
         for file in self.output:
             file.seek(0)
@@ -83,14 +84,14 @@ def start(*arguments: str, cwd: Path, environment: Mapping[str, str] = os.enviro
 def expkit(*arguments: str, cwd: Path, environment: Mapping[str, str] = os.environ) -> tuple[int, str, str]:
     """Do `python -m expkit ARGUMENTS` in `cwd`; its exit status, and what it printed as output and as errors."""
     process = start(*arguments, cwd=cwd, environment=environment)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate()
     assert process.returncode is not None
     return process.returncode, out, err
 
 
-def wait_until(condition: Callable[[], object], process: Any, seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], object], process: Any) -> None:
     """Wait for what a process, which must go on meanwhile, is to bring about."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

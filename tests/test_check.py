@@ -69,11 +69,11 @@ def test_the_nearest_name_is_found_whatever_its_case():
 
 def test_the_nearest_of_many_names_takes_no_minutes_and_no_pages():
     known = [f"{letter}{number:06d}" for letter in "abcdefgh" for number in range(25_000)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert nearest("b00123x", known).startswith("did you mean 'b0")
     assert nearest("zebra", known).endswith(f"{known[39]} and 199960 more")
     nearest("x" * 1_000_000, known)
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
 
 
 def test_only_ten_problems_are_put_into_words():

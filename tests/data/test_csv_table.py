@@ -267,7 +267,7 @@ def test_doubtful_labels_are_told_by_column(table, caplog):
 def test_many_rows_with_unknown_labels_are_told_at_once(tmp_path):
     rows = [f"{number}.jpg,class_{number:06d},{'train' if number % 2 else 'valid'}" for number in range(60_000)]
     (tmp_path / "many.csv").write_text("\n".join([HEAD, *rows]))
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(UserError):
         csv(file=str(tmp_path / "many.csv"), split_column="split")
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

@@ -307,7 +307,7 @@ class Slow:
         return len(self.images)
 
     def read(self, index, size=None):
-        time.sleep(3)
+        time.sleep(30)
         return self.images.read(index, size)
 
 
@@ -321,7 +321,7 @@ def test_a_signal_ends_the_wait_for_a_batch(images, num_workers):
             began = time.monotonic()
             with pytest.raises(interrupt.Stopped):
                 trainer.next_of(stream)
-        assert time.monotonic() - began < 2.5
+        assert time.monotonic() - began < 20
 
 
 @dataclass(frozen=True)
@@ -364,7 +364,7 @@ def test_no_worker_outlives_a_killed_parent(folder):
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     for worker in alive:
         worker.kill()
     assert not alive
@@ -383,7 +383,7 @@ sys.held = (loader, stream)  # lives until the interpreter is taken down
 
 def test_a_process_that_leaves_a_loader_open_ends(folder):
     root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", LEFT_OPEN, str(folder)], cwd=root, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", LEFT_OPEN, str(folder)], cwd=root, check=True, timeout=300)
 
 
 def test_tensor_loader_gives_rows_of_features_in_the_drawn_order():
@@ -475,7 +475,7 @@ def test_batches_come_the_same_where_shared_memory_is_small(colour_folders):
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this system lets nobody mount a small /dev/shm")
     command = [*alone, sys.executable, "-c", SMALL_SHM, str(colour_folders)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     with_workers, without = done.stdout.split()[-2:]
     assert with_workers == without

@@ -72,7 +72,7 @@ def test_a_killed_workers_trial_is_run_again_by_the_others(directory):
     process = start(*SWEEP, "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2", "epochs=25", cwd=directory)
     wait_until(begun(directory, 1), process)
     workers_of(process)[0].kill()
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate()
     assert process.returncode == 0, err
     trials = check_complete(directory, 6)
     (lost,) = [trial for trial in trials if is_lost(trial)]
@@ -107,7 +107,7 @@ def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(d
     sleeper.suspend()
     wait_until(lambda: any(map(is_lost, trials_in(directory))), process)
     sleeper.resume()
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate()
     assert process.returncode == 0, err
     check_complete(directory, 4)
 
@@ -115,19 +115,20 @@ def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(d
 def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
     draw = random.Random(0)
     arguments = (*SWEEP, "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=2", "epochs=10")
-    for trained in (lambda: True, begun(directory, 1), begun(directory, 4)):
+    for has_come in (workers_of, lambda _: begun(directory, 3)()):
         process = start(*arguments, cwd=directory)
-        wait_until(trained, process)
-        time.sleep(draw.uniform(0, 1))
+        while process.poll() is None and not has_come(process):
+            time.sleep(0.02)
+        time.sleep(draw.uniform(0, 2))
         if process.poll() is None:
             victims = [psutil.Process(process.pid), *workers_of(process)]
             for victim in draw.sample(victims, draw.randint(1, len(victims))):
                 with suppress(psutil.NoSuchProcess):
                     victim.kill()
-        process.communicate(timeout=200)
+        process.communicate()
     while process.returncode != 0:
         process = start(*arguments, cwd=directory)
-        process.communicate(timeout=200)
+        process.communicate()
     check_complete(directory, 8)
 
 
@@ -137,7 +138,7 @@ def test_a_signal_ends_workers_after_the_step_in_hand(directory, number, status,
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, jobs - 1), process)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     assert process.returncode == status, err
     assert "stopped: " in err
     assert "trials have finished; run the same command again to go on" in err

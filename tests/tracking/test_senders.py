@@ -332,7 +332,7 @@ def test_a_stopped_sender_holds_up_nobody_and_is_replaced(tmp_path, uri, client,
     began = time.monotonic()
     while sender_pid(uri) == first:  # more than a pipe takes
         sender.say(study.path, {"drop": "x" * 5000})
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         time.sleep(0.01)
     assert len(sender.outbox) < 1_000_000
     sender.timeout = 60
