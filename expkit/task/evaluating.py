@@ -13,6 +13,7 @@ from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
 from expkit.run_folder import RunFolder, read_json
+from expkit.task.earlier_run import refuse_fresh
 from expkit.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ def check_keys(folder: RunFolder, name: str | None, tta: int, use_max: bool) -> 
 
     if name is not None:
         check_name(name)
-    if not folder.has_begun and not folder.result.exists():
-        raise UserError("task=evaluate needs a run that was trained: name it with run=RUN, in place of an experiment")
+    refuse_fresh(folder, "task=evaluate needs a run that was trained: name it with run=RUN, in place of an experiment")
     if use_max and not tta:
         raise UserError("task.use_max is about augmented views: say how many with task.tta, such as task.tta=4")
 

@@ -12,6 +12,7 @@ from expkit.logs import warning_on_screen
 from expkit.own_functions import made
 from expkit.run_folder import RunFolder
 from expkit.screen import console
+from expkit.task.earlier_run import refuse_fresh
 from expkit.threads import aside
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def export(
     """
     from expkit.trained.export.folder import export_run
 
-    if not folder.has_begun and not folder.result.exists():
-        raise UserError("task=export needs a run that was trained: name it with run=RUN, in place of an experiment")
+    refuse_fresh(folder, "task=export needs a run that was trained: name it with run=RUN, in place of an experiment")
     with warning_on_screen():
         place = Path(out).expanduser().absolute()
         comparison = export_run(folder, place, format, lambda trained: sample(config, trained))

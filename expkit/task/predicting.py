@@ -12,6 +12,7 @@ from expkit.errors import UserError
 from expkit.logs import warning_on_screen
 from expkit.run_folder import RunFolder
 from expkit.screen import say
+from expkit.task.earlier_run import refuse_fresh
 from expkit.words import duration
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ def predict(
     from expkit.trained.sources import source_of
     from expkit.trained.tables import Wanted
 
-    refuse_fresh(folder)
+    refuse_fresh(
+        folder,
+        "task=predict needs the run whose model is to be used: write  run=RUN task=predict task.source=PHOTOS  in "
+        "place of an experiment",
+    )
     check_out(out)
     with warning_on_screen():
         images = source_of(source, column, root)
@@ -75,15 +80,6 @@ def predict(
             raise UserError(f"task.top_k={top_k} is more than the model has classes, {len(trained.classes)}")
         wanted = Wanted(trained.classes, top_k, probabilities)
         write(config, trained, images, wanted, out)
-
-
-def refuse_fresh(folder: RunFolder) -> None:
-    """Raise UserError where the task was given without a run."""
-    if not folder.has_begun and not folder.result.exists():
-        raise UserError(
-            "task=predict needs the run whose model is to be used: write  run=RUN task=predict task.source=PHOTOS  in "
-            "place of an experiment"
-        )
 
 
 def write(config: Config, trained: "Trained", source: "Source", wanted: "Wanted", out: str) -> None:

@@ -33,8 +33,8 @@ def what_serves(folder: RunFolder, weights: Path) -> dict[str, Any]:
         "model": model,
         "augment": augment,
         "image_size": config.image_size,
-        "reading": outcome.get("reading", {}),
-        "precision": outcome.get("precision", "fp32"),
+        "reading": outcome["reading"],
+        "precision": outcome["precision"],
         "features": outcome.get("features"),
         "classes": outcome["classes"],
         "temperature": temperature_for(weights, folder),
@@ -56,10 +56,16 @@ def temperature_for(weights: Path, folder: RunFolder) -> float:
 def outcome_of(folder: RunFolder) -> dict[str, Any]:
     """The result of a run; of one that is not finished, what it wrote down of it as it began.
 
-    Raises UserError where there is neither.
+    Raises UserError where there is neither, and where an earlier version of expkit did not write what is needed.
     """
     if folder.result.exists():
-        return read_json(folder.result, "classes")
+        result = read_json(folder.result, "classes")
+        if lacking := next((key for key in ("reading", "precision") if key not in result), None):
+            raise UserError(
+                f"{folder.result} lacks {lacking!r}, as of a run of an earlier version of expkit: its model cannot be "
+                "used as it was validated, so train it again with this version"
+            )
+        return result
     begun: dict[str, Any] | None = read_json(folder.facts).get("outcome")
     if begun is None:
         raise UserError(

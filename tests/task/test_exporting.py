@@ -227,8 +227,24 @@ def test_training_goes_on_from_an_export_unless_it_was_changed(run_of, tmp_path)
             build({**config.model, "weights": str(weights)}, 2, group="model")
 
 
+def test_a_run_of_an_earlier_version_that_does_not_say_how_it_read_images_is_refused(run_of, tmp_path):
+    folder, config = run_of(*SMALL)
+    result = read_json(folder.result)
+    for lacking in ("reading", "precision"):
+        write_json(folder.result, {key: value for key, value in result.items() if key != lacking})
+        with pytest.raises(
+            UserError, match=f"lacks '{lacking}', as of a run of an earlier version of expkit: .* train"
+        ):
+            export(config, folder, out=str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_experiment_that_was_not_trained_is_refused(run_of, tmp_path):
     folder, config = run_of(*SMALL)
+    folder.result.unlink()
+    with pytest.raises(UserError, match="is not finished, and did not come far enough to be used: go on with it by"):
+        export(config, folder, out=str(tmp_path / "out"))
+    folder, config = run_of(*SMALL, "task=export", "task.out=out", seed=1)
     folder.result.unlink()
     with pytest.raises(UserError, match="needs a run that was trained: name it with run=RUN"):
         export(config, folder, out=str(tmp_path / "out"))

@@ -53,7 +53,7 @@ def write_weights(folder: RunFolder) -> None:
     """The weights of a finished run and what goes with them; nobody loads these."""
     folder.exported_weights.parent.mkdir(exist_ok=True)
     folder.exported_weights.write_text("x")
-    write_json(folder.result, {"classes": ["cat", "dog"]})
+    write_json(folder.result, {"classes": ["cat", "dog"], "reading": {}, "precision": "fp32"})
 
 
 def runs_of(client: MlflowClient, experiment: str) -> dict[str, Run]:
