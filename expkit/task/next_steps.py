@@ -1,6 +1,6 @@
 """The commands that come next after a training, ready to paste."""
 
-from expkit.command import command
+from expkit.command import command, override
 
 
 def next_steps(run: str, name: str) -> list[str]:
@@ -8,6 +8,6 @@ def next_steps(run: str, name: str) -> list[str]:
     commands = {
         "predict": command(f"run={run}", "task=predict", "task.source=PHOTOS"),
         "score": command(f"run={run}", "task=evaluate"),
-        "export": command(f"run={run}", "task=export", f"task.out={name}_export"),
+        "export": command(f"run={run}", "task=export", override("task.out", f"{name}_export")),
     }
     return [f"  {what:<7}  {line}" for what, line in commands.items()]
