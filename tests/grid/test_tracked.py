@@ -37,7 +37,7 @@ def test_the_jobs_of_a_grid_are_nested_in_its_run(tmp_path):
     results = [read_json(only_grid(tmp_path) / name / "result.json") for name in "01"]
     assert [result["run_id"] for result in results] == [runs[name].info.run_id for name in "01"]
     assert grid.info.status == "FINISHED"
-    assert grid.info.run_name == "image_size=8 epochs=1 optim=adam,sgd register=digits"
+    assert grid.info.run_name == "image_size=8 epochs=1 optim=adam,sgd tracking.register=digits"
     assert grid.data.metrics["best_valid_accuracy"] == max(result["objective"]["value"] for result in results)
     assert "| adam" in grid.data.tags["mlflow.note.content"]
     assert [entry.path for entry in client.list_artifacts(grid.info.run_id)] == [
