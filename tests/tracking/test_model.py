@@ -21,8 +21,10 @@ from sklearn.datasets import load_digits
 import expkit
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder, read_json
+from expkit.tracking import mlflow
 from expkit.tracking.finding import find_run
 from expkit.tracking.model import requirement
+from expkit.tracking.registering import check_name
 from expkit.tracking.senders import close_senders
 from tests.conftest import SMALL_MODEL
 from tests.tracking.runs import wait_until
@@ -236,3 +238,17 @@ def test_an_evaluation_of_a_run_that_was_taken_from_the_store_comes_to_the_same_
     assert '"train_loss"' in kept
     assert '"valid/accuracy"' in kept
     assert store.list_artifacts(run_id, "evaluations")
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:1", " ", "..", "it's", "50%"])
+def test_what_can_be_no_name_of_a_model_is_refused(name):
+    with pytest.raises(UserError, match="can be no name of a model: write one without"):
+        check_name(name)
+
+
+def test_a_store_without_a_registry_is_refused_before_training(store, tmp_path, monkeypatch):
+    folder = RunFolder.create(tmp_path / "run", "test", {}, [])
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "file:./registry")
+    with pytest.raises(UserError, match=r"tracking\.register=digits: sqlite.* has no registry of models that answers"):
+        mlflow(folder, register="digits").start()
+    assert {path.name for path in folder.path.iterdir()} == {"config.yaml", "run.json"}
