@@ -55,21 +55,35 @@ def cut_groups(
     Raises UserError where no group can go.
     """
     train = np.flatnonzero(splits == Split.TRAIN)
-    wanted = np.bincount(labels[train]) * valid_pct
     codes, members = np.unique(groups.codes[train], return_inverse=True)
-    order = np.argsort(members, kind="stable")
-    parts = np.split(train[order], np.flatnonzero(np.diff(members[order])) + 1)
-    chosen: list[NDArray[np.int64]] = []
-    for place in np.random.default_rng(seed_of(seed, "valid groups")).permutation(len(codes)):
-        present, counts = np.unique(labels[parts[place]], return_counts=True)
-        if (np.square(wanted[present] - counts) - np.square(wanted[present])).sum() < 0:
-            wanted[present] -= counts
-            chosen.append(parts[place])
+    bounds, present, counts = labels_in(members, labels[train], len(codes))
+    wanted = (np.bincount(labels[train]) * valid_pct).tolist()
+    chosen: list[int] = []
+    for place in np.random.default_rng(seed_of(seed, "valid groups")).permutation(len(codes)).tolist():
+        held = range(bounds[place], bounds[place + 1])
+        if sum((wanted[present[at]] - counts[at]) ** 2 - wanted[present[at]] ** 2 for at in held) < 0:
+            chosen.append(place)
+            for at in held:
+                wanted[present[at]] -= counts[at]
     if not chosen:
         raise UserError(
             f"each group of data.group_column={groups.column} holds more than twice data.valid_pct={valid_pct:g} of "
             "its class, so none can be cut for valid: raise data.valid_pct, or name the split with data.split_column"
         )
     splits = splits.copy()
-    splits[np.concatenate(chosen)] = Split.VALID
+    splits[train[np.isin(members, chosen)]] = Split.VALID
     return splits
+
+
+def labels_in(
+    members: NDArray[np.int64], labels: NDArray[np.int64], groups: int
+) -> tuple[list[int], list[int], list[int]]:
+    """The labels of each group and how often it has each; those of group g lie from bounds[g] to bounds[g + 1].
+
+    Plain numbers: in a loop over a million groups they are ten times as fast as arrays of one or two.
+    """
+    classes = int(labels.max(initial=0)) + 1
+    pairs, counts = np.unique(members * classes + labels, return_counts=True)
+    owners, present = np.divmod(pairs, classes)
+    bounds = np.searchsorted(owners, np.arange(groups + 1))
+    return bounds.tolist(), present.tolist(), counts.tolist()
