@@ -1,7 +1,7 @@
 """Images that are the same: byte for byte, or but for size, compression, a mirror, or a crop of a few percent."""
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from expkit.audit.looks import Looks
 from expkit.data.files import ImageFiles
 from expkit.data.images.pace import cores
 from expkit.features.contents import hashes_of
+from expkit.threads import Threads
 
 SIMILAR = 0.5
 """Cosine similarity of features from which the pixels of two images are compared."""
@@ -90,9 +91,9 @@ def exact_pairs(contents: list[bytes]) -> list[Pair]:
 def near_pairs(gallery: Gallery, wanted: list[tuple[int, int]]) -> list[Pair]:
     """Those of some pairs whose pixels are the same."""
     rows = sorted({int(row) for pair in wanted for row in pair})
-    with ThreadPoolExecutor(cores()) as pool:
-        small = dict(zip(rows, pool.map(lambda row: reduced(gallery.read(row, SIDE)), rows), strict=True))
-        found = list(pool.map(lambda pair: likeness(small[pair[0]], small[pair[1]]), wanted))
+    with closing(Threads(cores())) as threads:
+        small = dict(zip(rows, threads.map(lambda row: reduced(gallery.read(row, SIDE)), rows), strict=True))
+        found = threads.map(lambda pair: likeness(small[pair[0]], small[pair[1]]), wanted)
     return [
         Pair(int(one), int(other), alike, False)
         for (one, other), alike in zip(wanted, found, strict=True)

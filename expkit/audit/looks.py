@@ -1,7 +1,7 @@
 """What can be measured of each image by itself: size, mode, orientation, brightness, contrast, sharpness."""
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, fields
 from functools import partial
 from hashlib import blake2b
@@ -18,6 +18,7 @@ from expkit.data.images.pace import cores
 from expkit.features.contents import contents_of
 from expkit.features.entries import Entries
 from expkit.features.identity import key_of
+from expkit.threads import Threads
 
 log = logging.getLogger("expkit")
 
@@ -67,8 +68,8 @@ def looks_of(gallery: Gallery, entries: Entries) -> Looks:
 
 def fill(gallery: Gallery, folder: Path) -> dict[str, Any]:
     """Make the entry of the looks at some images."""
-    with ThreadPoolExecutor(cores()) as pool:
-        rows = list(pool.map(partial(look, gallery), range(len(gallery))))
+    with closing(Threads(cores())) as threads:
+        rows = threads.map(partial(look, gallery), range(len(gallery)))
     columns: dict[str, Any] = {
         one.name: np.array(column) for one, column in zip(fields(Looks), zip(*rows, strict=True), strict=True)
     }

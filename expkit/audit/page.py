@@ -2,7 +2,7 @@
 
 import base64
 import io
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from expkit.audit.findings import KINDS, Audit, Finding
 from expkit.audit.summary import counts_of, split_of
 from expkit.data.images.pace import cores
 from expkit.run_folder import write_whole
+from expkit.threads import Threads
 
 SHOWN = {"label": 60, "leak": 40, "conflict": 40}
 """Findings of a kind that are shown with their pictures; of other kinds OTHERS."""
@@ -29,8 +30,8 @@ CLASSES = 200
 
 def write_page(audit: Audit, path: Path, *, title: str, facts: list[str], answers: list[str], uses: list[str]) -> None:
     """Write the page; the lists of text come at its top. Raises UserError where a picture cannot be read."""
-    with ThreadPoolExecutor(cores()) as pool:
-        sections = [section(audit, kind, pool) for kind in KINDS if audit.of_kind(kind)]
+    with closing(Threads(cores())) as threads:
+        sections = [section(audit, kind, threads) for kind in KINDS if audit.of_kind(kind)]
     text = template().render(
         title=title, facts=facts, answers=answers, uses=uses, sections=sections, classes=class_rows(audit)
     )
@@ -45,11 +46,11 @@ def template() -> Template:
     return pages.get_template("page.html.jinja")
 
 
-def section(audit: Audit, kind: str, pool: ThreadPoolExecutor) -> dict[str, Any]:
+def section(audit: Audit, kind: str, threads: Threads) -> dict[str, Any]:
     """The findings of a kind, the first ones with their pictures."""
     found = audit.of_kind(kind)
     shown = found[: SHOWN.get(kind, OTHERS)]
-    return {"kind": kind, "means": KINDS[kind], "count": len(found), "shown": list(pool.map(card(audit), shown))}
+    return {"kind": kind, "means": KINDS[kind], "count": len(found), "shown": threads.map(card(audit), shown)}
 
 
 def card(audit: Audit) -> Any:
