@@ -242,7 +242,9 @@ def test_a_run_of_an_earlier_version_that_does_not_say_how_it_read_images_is_ref
 def test_an_experiment_that_was_not_trained_is_refused(run_of, tmp_path):
     folder, config = run_of(*SMALL)
     folder.result.unlink()
-    with pytest.raises(UserError, match="was stopped before its first epoch ended, so it has no weights yet: go on with it by"):
+    with pytest.raises(
+        UserError, match="was stopped before its first epoch ended, so it has no weights yet: go on with it by"
+    ):
         export(config, folder, out=str(tmp_path / "out"))
     folder, config = run_of(*SMALL, "task=export", "task.out=out", seed=1)
     folder.result.unlink()
