@@ -6,6 +6,7 @@
     model = expkit.load(run.folder)
     model.predict(["a.jpg", "b.png"])
     model.evaluate("more_photos").metrics
+    expkit.sweep("+experiment=digits", "+sweeps=lr_wd_pct_start").trials
 
 What the command line ends with a message and a status is a `UserError` here. The working directory, logging and signal
 handlers stay as they are, and several runs may follow one another in a process.
@@ -13,5 +14,6 @@ handlers stay as they are, and several runs may follow one another in a process.
 
 from expkit.api.model import Model, load
 from expkit.api.running import Result, compose, run
+from expkit.api.sweeping import sweep
 
-__all__ = ["Model", "Result", "compose", "load", "run"]
+__all__ = ["Model", "Result", "compose", "load", "run", "sweep"]

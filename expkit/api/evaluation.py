@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from expkit.command import shown
+
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
@@ -73,12 +75,12 @@ class Evaluation:
             f"{name} accuracy {scores['metrics']['accuracy']:.4f} on {scores['images']} images"
             for name, scores in self.content["parts"].items()
         ]
-        return f"{'; '.join(told)}, in {self.folder}"
+        return f"{'; '.join(told)}, in {shown(self.folder)}"
 
     def _repr_html_(self) -> str:
         pictures = (self.folder / f"confusion_{name}.png" for name in self.content["parts"])
-        shown = [f'<img style="max-width: 32em" src="{url_of(path)}">' for path in pictures if path.exists()]
-        return f"<p>{html.escape(repr(self))}</p>{self.table().to_html()}{''.join(shown)}"
+        drawn = [f'<img style="max-width: 32em" src="{url_of(path)}">' for path in pictures if path.exists()]
+        return f"<p>{html.escape(repr(self))}</p>{self.table().to_html()}{''.join(drawn)}"
 
     def table(self) -> pd.DataFrame:
         """The metrics as a person reads them, a row each, with their intervals."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from expkit.api.calling import calling, computing
 from expkit.api.overriding import Folders, explaining, listed, overrides_of
-from expkit.command import override
+from expkit.command import override, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,7 +91,7 @@ class Model:
                 return build(config.task, config, self.run, group="task")
 
     def __repr__(self) -> str:
-        return f"Model of {len(self.classes)} classes, from {self.folder}"
+        return f"Model of {len(self.classes)} classes, from {shown(self.folder)}"
 
 
 def data_overrides(data: Iterable[str | Path]) -> list[str]:

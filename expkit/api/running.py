@@ -62,11 +62,12 @@ class Result:
         return load(self.folder)
 
     def __repr__(self) -> str:
+        from expkit.command import shown
         from expkit.words import figure
 
         objective = self.facts.get("objective")
         told = f"{objective['name']} {figure(objective['value'])}" if objective else f"{self.value:.4g}"
-        return f"{told} in {self.folder}"
+        return f"{told} in {shown(self.folder)}"
 
     def _repr_html_(self) -> str:
         table = self.metrics.T.to_html(float_format="{:.4f}".format) if self.facts else ""

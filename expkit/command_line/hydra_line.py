@@ -4,12 +4,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import version
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode, TaskFunction
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig
 
 from expkit import trust
@@ -123,5 +126,27 @@ def compose(*overrides: str, folders: Sequence[str] = ()) -> DictConfig:
     hydra = open_hydra(folders)
     try:
         return hydra.compose_config(config_name="config", overrides=list(overrides), run_mode=RunMode.RUN)
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def multirun(task: TaskFunction, overrides: Sequence[str], folders: Sequence[str] = ()) -> tuple[DictConfig, Any]:
+    """Do what `-m` does with these overrides, but leave the log to the program that calls.
+
+    Gives the sweep's config, Hydra's node included, and what its sweeper gives: of a grid, lists of Hydra's JobReturn.
+    """
+    GlobalHydra.instance().clear()
+    hydra = open_hydra(folders)
+    told = [*overrides, f"hydra.mode={RunMode.MULTIRUN.name}"]
+    try:
+        config = hydra.compose_config(config_name="config", overrides=told, run_mode=RunMode.MULTIRUN)
+        config.hydra.hydra_logging = {"root": None}  # to Hydra, none
+        callbacks = Callbacks(config)
+        callbacks.on_multirun_start(config=config, config_name="config")
+        context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
+        sweeper = Plugins.instance().instantiate_sweeper(config=config, hydra_context=context, task_function=task)
+        done = sweeper.sweep(arguments=list(config.hydra.overrides.task))
+        callbacks.on_multirun_end(config=config, config_name="config")
+        return config, done
     finally:
         GlobalHydra.instance().clear()

@@ -85,6 +85,12 @@ def hold(folder: Path) -> None:
     HELD[folder] = lock
 
 
+def release() -> None:
+    """Let go of what `hold` holds, in a process that goes on."""
+    while HELD:
+        HELD.popitem()[1].release()
+
+
 def is_held(folder: Path) -> bool:
     """Whether a living process runs a grid."""
     lock = FileLock(folder / ".lock")

@@ -1,10 +1,5 @@
 """expkit from Python, as a notebook calls it."""
 
-import logging
-import os
-import signal
-import threading
-
 import pytest
 
 import expkit
@@ -46,24 +41,6 @@ def test_nothing_is_left_of_a_run_that_was_refused_but_what_lay_there(tmp_path, 
     with pytest.raises(UserError):
         expkit.run(*SMALL, "batch_size=1", "hydra.run.dir=a/${seed}")
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "0", "notes.txt"]
-
-
-def test_nothing_of_the_process_changes(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def state():
-        logger = logging.getLogger("expkit")
-        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-        return os.getcwd(), logger.level, logger.propagate, logger.handlers[:], logging.root.handlers[:], handlers
-
-    before = state()
-    values = [expkit.run(*SMALL).value]
-    assert state() == before
-    thread = threading.Thread(target=lambda: values.append(expkit.run(*SMALL).value))
-    thread.start()
-    thread.join()
-    assert values[0] == values[1]
-    assert state() == before
 
 
 def test_a_config_is_composed_without_running(tmp_path, monkeypatch):

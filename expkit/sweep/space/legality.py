@@ -14,6 +14,7 @@ from expkit.config.composed import explain
 from expkit.config.plan import plan
 from expkit.config.schema import Config
 from expkit.errors import UserError
+from expkit.screen import say
 from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import conditional, plain_value
 from expkit.sweep.space.settings import Settings
@@ -74,7 +75,7 @@ def check_sweep(
 def tell_of_views(views: int, config: DictConfig) -> None:
     """Say that trials average over no augmented views, and how the best one is scored so."""
     best = command(f"run=best:{shown(Path(config.hydra.sweep.dir))}", "task=evaluate", f"task.tta={views}")
-    print(f"{VIEWS}={views} has no part in trials, whose objective is of an epoch; for the best one:  {best}")
+    say(f"{VIEWS}={views} has no part in trials, whose objective is of an epoch; for the best one:  {best}")
 
 
 def check_point(
