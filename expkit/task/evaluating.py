@@ -15,6 +15,7 @@ from expkit.logs import logging_to
 from expkit.run_folder import RunFolder, read_json
 from expkit.task.earlier_run import refuse_fresh
 from expkit.tracking import Tracker
+from expkit.words import many
 
 if TYPE_CHECKING:
     from expkit.data.items import Data
@@ -184,7 +185,7 @@ def score_parts(
     for part, sources in parts_of(data, split).items():
         images = chosen(sources, numbers)
         if left_out := sum(map(len, sources)) - len(images):
-            log.warning("%s: %d images without a label that the model knows are left out", part, left_out)
+            log.warning("%s: left out %s without a label that the model knows", part, many(left_out, "image", "images"))
         if not len(images):
             raise UserError(f"{part} has no image with a label that the model knows, so there is nothing to score")
         scored[part] = score(measuring, images, part, top_k=top_k, resamples=resamples)

@@ -9,7 +9,7 @@ from expkit.command import shown
 from expkit.errors import first_ten
 from expkit.run_folder import RunFolder
 from expkit.screen import console
-from expkit.words import figure
+from expkit.words import figure, many
 
 WORST = 5
 """So many classes and confusions are shown; evaluation.json has them all."""
@@ -52,7 +52,7 @@ def errors_of(which: str, scores: Mapping[str, Any]) -> list[str]:
     lines = []
     if scores["without_images"]:
         count = len(scores["without_images"])
-        lines.append(f"{which} has no image of {count} classes, which count nowhere:")
+        lines.append(f"{which} has no image of {many(count, 'class, which counts', 'classes, which count')} nowhere:")
         lines.append(first_ten(scores["without_images"]))
     seen = [one for one in scores["by_class"] if one["images"]]
     worst = sorted(seen, key=lambda one: float(one["f1"]))[:WORST]
@@ -60,7 +60,7 @@ def errors_of(which: str, scores: Mapping[str, Any]) -> list[str]:
         lines.append(f"{which}, lowest f1:")
         lines += [
             f"  {one['f1']:.4f}  {one['class']}  (precision {one['precision']:.4f}, recall {one['recall']:.4f}, "
-            f"{one['images']} images)"
+            f"{many(one['images'], 'image', 'images')})"
             for one in worst
             if one["f1"] < 1
         ]

@@ -13,7 +13,7 @@ from expkit.logs import warning_on_screen
 from expkit.run_folder import RunFolder
 from expkit.screen import say
 from expkit.task.earlier_run import refuse_fresh
-from expkit.words import duration
+from expkit.words import duration, many
 
 if TYPE_CHECKING:
     from expkit.trained.classifier import Trained
@@ -101,7 +101,9 @@ def write(config: Config, trained: "Trained", source: "Source", wanted: "Wanted"
             output.finish()
         except interrupt.Stopped:
             again = "; the same command goes on" if out != "-" else ""
-            raise interrupt.Interrupted(stop.signal, f"stopped after {output.tally.done} images{again}") from None
+            raise interrupt.Interrupted(
+                stop.signal, f"stopped after {many(output.tally.done, 'image', 'images')}{again}"
+            ) from None
     report(output.tally, show, out)
 
 
@@ -122,9 +124,10 @@ def report(tally: "Tally", show: "Show", out: str) -> None:
     if not tally.done:
         raise UserError("task.source gave no path, so there is nothing to classify")
     if not tally.counts:
-        raise UserError(f"none of the {tally.done} images could be read; they are {listed}, with what is wrong")
+        told = "the only image cannot" if tally.done == 1 else f"none of the {tally.done} images could"
+        raise UserError(f"{told} be read; what is wrong is {listed}")
     before = f" ({show.first} were done before)" if show.first else ""
-    lines = [f"{tally.done} images in {duration(show.seconds)}, {show.speed:.0f} images/s{before}"]
+    lines = [f"{many(tally.done, 'image', 'images')} in {duration(show.seconds)}, {show.speed:.0f} images/s{before}"]
     if tally.unreadable:
         lines.append(f"{tally.unreadable} of them could not be read, {listed}")
     total, common = tally.counts.total(), tally.counts.most_common(SHOWN)

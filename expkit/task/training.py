@@ -269,8 +269,9 @@ def tell(folder: RunFolder, hint: str | None) -> None:
 
 def tested(test: Mapping[str, Any]) -> str:
     """A line on the test set."""
-    from expkit.words import figure
+    from expkit.words import figure, many
 
     low, high = test["intervals"]["accuracy"]
     accuracy, loss = (figure(test["metrics"][name]) for name in ("accuracy", "loss"))
-    return f"test_accuracy {accuracy} ({figure(low)} - {figure(high)})  test_loss {loss}  on {test['images']} images"
+    images = many(test["images"], "image", "images")
+    return f"test_accuracy {accuracy} ({figure(low)} - {figure(high)})  test_loss {loss}  on {images}"

@@ -14,6 +14,7 @@ from expkit.data.images.reading import Reading
 from expkit.data.listing import JUNK, is_image
 from expkit.data.packed import Packed
 from expkit.errors import Unavailable, UserError
+from expkit.words import many
 
 LARGEST = 1 << 30
 """Bytes of a file in a zip: more are not unpacked, since a small zip may hold any number of them."""
@@ -43,8 +44,8 @@ class Zip:
         found = [name for name in (os.fsencode(name) for name in every) if is_image(name) and not is_hidden(name)]
         if not found:
             raise UserError(f"task.source: there is no image among the {len(every)} files in {path}")
-        left = len(every) - len(found)
-        notes = [f"left out: {left} files in the zip that are hidden, or no images by suffix"] if left else []
+        left = many(len(every) - len(found), "file", "files")
+        notes = [f"left out: {left} in the zip, hidden or no images by suffix"] if len(every) > len(found) else []
         return cls(path, Packed.from_names(found), len(found), notes)
 
     def names(self) -> Iterator[bytes]:

@@ -153,7 +153,7 @@ def test_other_data_is_matched_by_class_names_never_by_numbers(trained, config_o
         assert row["loss"] == pytest.approx(known[row["file"]]["loss"], rel=1e-4)
     assert "more_colours/valid/accuracy" in folder.metrics.read_text()
     told = capsys.readouterr().err
-    assert "8 images without a label that the model knows are left out" in told
+    assert "left out 8 images without a label that the model knows" in told
     assert "this is not the data that the run was trained with" in told
 
     shutil.rmtree(other / "train" / "amber")

@@ -156,6 +156,10 @@ def test_the_program_of_the_docs_sees_the_pixels_of_validation(run_of, tmp_path,
         seen = names["prepared"](path, recipe).transpose(1, 2, 0).astype(int)
         wanted = trained.pixels(path).numpy().astype(int)
         assert np.abs(seen - wanted).max() <= 1, path.name
+    names["check"](tmp_path / "out")
+    (tmp_path / "out" / "classes.json").write_text('["blue"]')
+    with pytest.raises(SystemExit, match=r"classes\.json is not the file that was exported"):
+        names["check"](tmp_path / "out")
 
 
 def test_what_is_calibrated_or_validated_in_bfloat16_says_so(run_of, tmp_path):

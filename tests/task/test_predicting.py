@@ -235,7 +235,7 @@ def test_what_cannot_be_is_told_in_a_sentence(run, photos, tmp_path, monkeypatch
 
 def test_where_no_image_can_be_read_there_is_no_table(run, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="none of the 1 images could be read; they are listed in"):
+    with pytest.raises(UserError, match="the only image cannot be read; what is wrong is listed in"):
         predicted(run, source=tmp_path / "a.jpg", out=tmp_path / "p.csv")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "p.csv.unreadable.csv"]
 

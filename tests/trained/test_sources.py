@@ -95,7 +95,7 @@ def test_a_zip_is_read_where_it_is(place):
         made.writestr("notes.txt", b"x")
     source = source_of("photos.zip")
     assert seen(source) == [("photos/two.png", 2), (f"photos/{ODD}", 3)]
-    assert source.notes == ["left out: 2 files in the zip that are hidden, or no images by suffix"]
+    assert source.notes == ["left out: 2 files in the zip, hidden or no images by suffix"]
     child = os.fork()
     if not child:  # as a data worker reads it
         os._exit(0 if seen(source)[0] == ("photos/two.png", 2) else 1)
