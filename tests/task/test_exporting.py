@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import subprocess
 import sys
 import sysconfig
@@ -214,6 +215,19 @@ def test_a_folder_that_exists_is_left_alone(run_of, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match=r"task\.out=.* exists already"):
         export(config, folder, out=str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("format", ["safetensors", ONNX])
+def test_a_disk_that_is_full_is_told_and_nothing_is_left(run_of, tmp_path, format):
+    folder, config = run_of(*SMALL)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"task\.out=.* could not be written .*free some space"):
+            export(config, folder, out=str(tmp_path / "out"), format=format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
 def test_training_goes_on_from_an_export_unless_it_was_changed(run_of, tmp_path):

@@ -45,7 +45,7 @@ class Computed(nn.Module):
 def write(kind: Format, trained: Trained, images: Tensor, place: Path) -> None:
     """Write the model into the folder `place`; `images` show the shape that a graph is made for, but for their number.
 
-    Raises UserError where a package is missing, or the model cannot be written so.
+    Raises UserError where the model cannot be written so, OSError where the disk is full or fails.
     """
     if kind == "safetensors":
         (place / FILE).write_text(source_of(trained.description, trained.model), encoding="utf-8")
@@ -54,18 +54,20 @@ def write(kind: Format, trained: Trained, images: Tensor, place: Path) -> None:
     try:
         with hushed():
             program = program_of(trained, images)
-            if kind == "onnx":
-                graph = torch.onnx.export(program, output_names=["logits", "probabilities"])
-                assert graph is not None
-                graph.save(place / ONNX)
-            else:
-                torch.export.save(program, place / PROGRAM)
+            graph = torch.onnx.export(program, output_names=["logits", "probabilities"]) if kind == "onnx" else None
     except Exception as error:  # the network's own code runs on symbols, and fails in any way it likes
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"task.format={kind} cannot hold what this model computes ({type(error).__name__}: {reason}): "
             "try another task.format"
         ) from error
+    with hushed():
+        if graph is None:
+            content = io.BytesIO()  # torch itself would abort the process where the disk is full
+            torch.export.save(program, content)
+            (place / PROGRAM).write_bytes(content.getbuffer())
+        else:
+            graph.save(place / ONNX)
 
 
 def needs(kind: Format) -> None:
