@@ -31,12 +31,12 @@ def test_processes_that_write_one_file_at_once_take_turns(tmp_path):
     code = f"""
 from pathlib import Path
 from expkit.run_folder import read_json, write_json
-for number in range(200):
+for number in range(50):
     write_json(Path({str(tmp_path / "run.json")!r}), {{"numbers": [number] * 500}})
 """
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
-    assert read_json(tmp_path / "run.json") == {"numbers": [199] * 500}
+    assert read_json(tmp_path / "run.json") == {"numbers": [49] * 500}
     assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
 
 
