@@ -11,7 +11,7 @@ from expkit.errors import UserError
 from expkit.grid.tracked import row_of
 from expkit.json_shapes import point_of
 from expkit.run_folder import RunFolder, is_record, read_json, write_json
-from expkit.task.training import report
+from expkit.task.training import tell
 from expkit.tracking.nested import end_of
 from tests.tracking.runs import new_run
 
@@ -62,7 +62,7 @@ def test_a_value_of_any_other_kind_is_read_or_refused_by_name(run, name):
                 RunFolder.at(run.path)
                 row_of(run.path, set())
                 end_of(run.path)
-                report(run, None)
+                tell(run, None)
             except UserError as error:
                 told.append(str(error))
     assert len(told) > 15
@@ -87,7 +87,7 @@ def test_a_value_of_any_other_kind_is_read_or_refused_by_name(run, name):
 def test_what_is_wrong_with_a_file_is_told(run, name, text, told):
     (run.path / name).write_text(text)
     with pytest.raises(UserError, match=re.escape(f"{run.path / name} {'is ' * told.startswith('damaged')}{told}")):
-        RunFolder.at(run.path) if name == "run.json" else report(run, None)
+        RunFolder.at(run.path) if name == "run.json" else tell(run, None)
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(run):

@@ -10,7 +10,7 @@ from expkit.record.checkpoint import best_epoch
 from expkit.run_folder import RunFolder
 from expkit.task.training import train
 from expkit.trainer.loop import Trainer
-from tests.conftest import SMALL_MODEL
+from tests.conftest import SMALL_MODEL, composed
 
 RUN = (
     *("+experiment=digits", *SMALL_MODEL, "image_size=16", "epochs=3", "data.classes=[0, 1]", "tracking=none"),
@@ -27,7 +27,7 @@ def test_an_epoch_whose_loss_is_no_number_is_never_the_best():
 
 @pytest.mark.parametrize(("at", "spoilt"), [("last", (2, 3)), ("best", (1, 2, 3))])
 def test_a_run_that_validates_to_nan_ends_and_says_so(config_of, tmp_path, monkeypatch, capsys, at, spoilt):
-    folder = RunFolder.create(tmp_path / "run", "test", {}, [])
+    folder = RunFolder.create(tmp_path / "run", "test", composed(*RUN), [])
     config = config_of(*RUN, f"objective={{metric: valid_loss, mode: min, at: {at}}}")
     plain = Trainer.logits
 

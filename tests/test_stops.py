@@ -20,7 +20,7 @@ from expkit.run_folder import RunFolder, read_json
 from expkit.task.searching import lr_find
 from expkit.task.training import train
 from expkit.trainer.loop import Trainer
-from tests.conftest import SMALL_MODEL
+from tests.conftest import SMALL_MODEL, composed
 from tests.trainer.test_loop import equal
 
 CONFIG = (
@@ -36,7 +36,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def new_folder(path: Path) -> RunFolder:
-    return RunFolder.create(path, "test", {}, [])
+    return RunFolder.create(path, "test", composed(*CONFIG), [])
 
 
 def signal_at(monkeypatch, owner, name: str, call: int, number: int = signal.SIGTERM) -> list[int]:
@@ -106,7 +106,7 @@ def test_precomputing_and_a_search_end_at_once(config_of, tmp_path, monkeypatch,
     assert handlers == {signal.default_int_handler, signal.SIG_DFL}
 
 
-@pytest.mark.parametrize("place", ["expkit.record.result.draw_confusion", "expkit.record.result.export_weights"])
+@pytest.mark.parametrize("place", ["expkit.record.result.draw_plots", "expkit.record.result.export_weights"])
 def test_a_signal_while_the_result_is_written_is_heeded(config_of, tmp_path, monkeypatch, place):
     import expkit.record.result
 

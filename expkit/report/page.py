@@ -16,6 +16,7 @@ from PIL import Image
 from expkit.command import command
 from expkit.config.files import load_yaml
 from expkit.data.items import Data
+from expkit.errors import UserError
 from expkit.record.predictions import Predictions
 from expkit.record.recorder import read_metrics
 from expkit.report.answer import scores_of, trained_on, uses_of
@@ -67,9 +68,10 @@ def facts_of(folder: RunFolder, content: Content) -> dict[str, Any]:
     """The values that the page shows, by the names that it has for them."""
     result, found = content.result, content.found
     run, config = read_json(folder.facts), load_yaml(folder.config)
-    nodes = {
-        group: OmegaConf.to_container(config[group], resolve=True) for group in ("model", "optim", "sched", "transfer")
-    }
+    groups = ("model", "optim", "sched", "transfer")
+    if lacking := next((group for group in groups if group not in config), None):
+        raise UserError(f"{folder.config} has no {lacking}: put a whole copy in its place")
+    nodes = {group: OmegaConf.to_container(config[group], resolve=True) for group in groups}
     return {
         "content": content,
         "result": result,

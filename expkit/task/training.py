@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from expkit import interrupt
 from expkit.check import checked
-from expkit.command import shown
+from expkit.command import command, shown
 from expkit.config.lr_find import check_lr_find
 from expkit.config.schema import Config
-from expkit.errors import UserError
+from expkit.errors import Unavailable, UserError
 from expkit.logs import logging_to
 from expkit.pulse import Pulse
 from expkit.run_folder import RunFolder, read_json
@@ -160,8 +160,15 @@ class WholeRecord:
         from expkit.report.making import make_report
 
         draw_plots(self.folder, run, recorder)
-        if self.report:
+        if not self.report:
+            return
+        try:
             make_report(run.config, self.folder, result, run.data)
+        except Unavailable:  # the disk is full, and result.json would not fit either
+            raise
+        except UserError as error:
+            later = command(f"run={shown(self.folder.path)}", "task=report")
+            log.warning("report.html was not made (%s); once that is mended, make it by  %s", error, later)
 
 
 def go_on(run: Run, folder: RunFolder) -> None:

@@ -136,7 +136,7 @@ def test_the_store_has_the_model_of_the_best_trial_and_of_no_other(seeded):
     (logged,) = client.search_logged_models([experiment.experiment_id])
     assert [logged.source_run_id] == [run.info.run_id for run in trials if run.data.params["trial"] == best]
     (version,) = client.search_model_versions("name = 'digits'")
-    assert (version.run_id, version.version) == (logged.source_run_id, "1")
+    assert (version.run_id, int(version.version)) == (logged.source_run_id, 1)
     assert find_run(f"best:{folder_of(seeded[0])}").path == folder_of(seeded[0]) / best
     own = folder_of(seeded[0]) / best
     image = np.zeros((16, 16, 3), np.uint8)

@@ -250,7 +250,7 @@ def test_a_run_of_an_older_version_that_said_less_of_itself(run, photos, tmp_pat
     older = tmp_path / "older"
     shutil.copytree(run.path, older)
     result = json.loads((older / "result.json").read_text())
-    kept = {key: result[key] for key in ("classes", "metrics", "objective", "precision")}
+    kept = {key: result[key] for key in ("classes", "metrics", "objective", "precision", "reading")}
     (older / "result.json").write_text(json.dumps(kept))
     predicted(RunFolder.at(older), source=photos, out=tmp_path / "older.csv")
     predicted(run, source=photos, out=tmp_path / "p.csv")

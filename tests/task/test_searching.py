@@ -12,7 +12,7 @@ from expkit.errors import UserError
 from expkit.run_folder import RunFolder
 from expkit.task import lr_find, train
 from tests.command_line.test_command_line import only_run
-from tests.conftest import SMALL_MODEL
+from tests.conftest import SMALL_MODEL, composed
 from tests.forked import expkit, start, wait_until
 
 TINY = ("+experiment=digits", "image_size=16", "batch_size=64", *SMALL_MODEL)
@@ -86,7 +86,7 @@ def test_a_stopped_search_leaves_no_suggestion(tmp_path):
 
 def folder_of(path: Path) -> RunFolder:
     path.mkdir()
-    return RunFolder.create(path, "digits", {}, [])
+    return RunFolder.create(path, "digits", composed(*TINY), [])
 
 
 def test_a_phase_that_is_not_there_is_named_with_the_nearest(config_of, tmp_path):
