@@ -11,10 +11,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.task.evaluating import evaluate
 from expkit.task.training import train
 from expkit.trained.classifier import Trained
+from expkit.whole_files import read_json
 from tests.conftest import SMALL_MODEL
 from tests.forked import expkit
 
@@ -302,7 +303,7 @@ def test_on_the_command_line_the_scores_come_to_the_same_mlflow_run(tmp_path, co
     before = client.get_run(run_id)
     status, out, err = expkit(f"run={run_id}", "task=evaluate", "task.resamples=20", cwd=tmp_path)
     assert status == 0, err
-    assert "test has no image of 1 classes" in out
+    assert "test has no image of 1 class, which counts nowhere" in out
     after = client.get_run(run_id)
     content = read_json(tmp_path / "run" / "evaluations" / "own" / "evaluation.json")
     assert after.data.metrics["test/accuracy"] == content["parts"]["test"]["metrics"]["accuracy"]
