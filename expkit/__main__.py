@@ -31,11 +31,11 @@ from expkit.config.schema import ROOT
 from expkit.errors import UserError
 from expkit.grid.again import is_sent
 from expkit.project import project_of
-from expkit.run_folder import read_json
 from expkit.threads import leave
 from expkit.tracking import send_rest
 from expkit.tracking.finding import config_of, find_run
 from expkit.urls import hide
+from expkit.whole_files import read_json
 from expkit.words import many
 
 NO_FOLDER = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from expkit.run_folder import writing
 from expkit.secrets import HidingFormatter
+from expkit.whole_files import writing
 
 DATA = "expkit.data"
 """The logger of what data sources say."""

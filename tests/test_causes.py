@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 
 from expkit.causes import OWN, Cause, cause_of
 from expkit.errors import DataError, Diverged, Unavailable, UserError
-from expkit.run_folder import write_whole
+from expkit.whole_files import write_whole
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

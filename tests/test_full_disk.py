@@ -21,8 +21,9 @@ from expkit.model.weights import read_weights, save_weights
 from expkit.record.checkpoint import Checkpoints, load_checkpoint
 from expkit.record.plots import draw_losses, read_traces
 from expkit.record.recorder import Recorder, read_metrics
-from expkit.run_folder import RunFolder, append, write_json, write_whole
+from expkit.run_folder import RunFolder
 from expkit.task.training import train
+from expkit.whole_files import append, write_json, write_whole
 from tests.conftest import SMALL_MODEL
 from tests.trainer.test_loop import PHASES, fit, small_trainer
 

@@ -10,9 +10,10 @@ from expkit.config.files import load_yaml
 from expkit.errors import UserError
 from expkit.grid.tracked import row_of
 from expkit.json_shapes import point_of
-from expkit.run_folder import RunFolder, is_record, read_json, write_json
+from expkit.run_folder import RunFolder, is_record
 from expkit.task.training import tell
 from expkit.tracking.nested import end_of
+from expkit.whole_files import read_json, write_json
 from tests.tracking.runs import new_run
 
 OTHERS = (None, 5, "x", [], {}, True, [1], {"a": 1})

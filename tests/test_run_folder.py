@@ -8,8 +8,9 @@ from expkit.errors import UserError
 from expkit.model.weights import save_weights
 from expkit.record.checkpoint import Best, best_epoch, load_checkpoint
 from expkit.record.recorder import Recorder
-from expkit.run_folder import RunFolder, read_json, refuse_links, write_json, write_whole
+from expkit.run_folder import RunFolder, refuse_links
 from expkit.tracking import make_parent, send_rest
+from expkit.whole_files import read_json, write_json, write_whole
 from tests.trainer.test_loop import small_trainer
 
 
@@ -30,7 +31,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 def test_processes_that_write_one_file_at_once_take_turns(tmp_path):
     code = f"""
 from pathlib import Path
-from expkit.run_folder import read_json, write_json
+from expkit.whole_files import read_json, write_json
 for number in range(50):
     write_json(Path({str(tmp_path / "run.json")!r}), {{"numbers": [number] * 500}})
 """

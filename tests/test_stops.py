@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 
 from expkit import interrupt
 from expkit.features.extraction import Body
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.task.searching import lr_find
 from expkit.task.training import train
 from expkit.trainer.loop import Trainer
+from expkit.whole_files import read_json
 from tests.conftest import SMALL_MODEL, composed
 from tests.trainer.test_loop import equal
 

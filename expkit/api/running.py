@@ -29,7 +29,7 @@ class Result:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """The content of result.json; empty where the task leaves none."""
-        from expkit.run_folder import read_json
+        from expkit.whole_files import read_json
 
         return read_json(self.folder / "result.json")
 

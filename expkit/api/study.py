@@ -11,9 +11,9 @@ import pandas as pd
 
 from expkit.api.model import Model, load
 from expkit.command import shown
-from expkit.run_folder import read_json
 from expkit.tracking.best import best_in
 from expkit.tracking.nested import nested_in
+from expkit.whole_files import read_json
 
 SHOWN = 10
 """So many of the best trials a notebook shows."""

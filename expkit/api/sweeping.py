@@ -59,9 +59,9 @@ def run_job(composed: "DictConfig") -> Any:
     from expkit.command_line.one_run import run_composed
     from expkit.errors import UserError
     from expkit.interrupt import Interrupted
-    from expkit.run_folder import read_json
     from expkit.screen import say
     from expkit.secrets import typed_overrides
+    from expkit.whole_files import read_json
 
     hydra = HydraConfig.get()
     shared = read_json(Path(hydra.sweep.dir, "run.json"), "overrides")["overrides"]

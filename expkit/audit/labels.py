@@ -5,6 +5,7 @@ Northcutt, Jiang, Chuang, "Confident Learning", JAIR 2021, arXiv:1911.00068, as 
 
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,13 +47,11 @@ class LabelDoubts:
 
 def check_installed() -> None:
     """Raise UserError where the package is not there."""
-    try:
-        import cleanlab  # noqa: F401
-    except ImportError:
+    if find_spec("cleanlab") is None:
         raise UserError(
             "task.labels looks for labels that are probably wrong by the package cleanlab, which is not installed: "
             "pip install 'expkit[audit]', or leave them out with task.labels=false"
-        ) from None
+        )
 
 
 def doubts_of(space: NDArray[np.float32], labels: NDArray[np.int64], together: NDArray[np.int64]) -> LabelDoubts:

@@ -13,8 +13,8 @@ from PIL import Image
 from expkit.audit.findings import KINDS, Audit, Finding
 from expkit.audit.summary import counts_of, split_of
 from expkit.data.images.pace import cores
-from expkit.run_folder import write_whole
 from expkit.threads import Threads
+from expkit.whole_files import write_whole
 
 SHOWN = {"label": 60, "leak": 40, "conflict": 40}
 """Findings of a kind that are shown with their pictures; of other kinds OTHERS."""

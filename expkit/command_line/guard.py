@@ -16,9 +16,10 @@ from omegaconf import DictConfig
 
 from expkit.errors import UserError
 from expkit.grid import again as grid_again
-from expkit.run_folder import read_json, refuse_others, refuse_run
+from expkit.run_folder import refuse_others, refuse_run
 from expkit.screen import say
 from expkit.sweep.space.settings import TARGET
+from expkit.whole_files import read_json
 
 GRID_FILES = ("end.json", "jobs.csv", "metrics.jsonl", "multirun.yaml", "run.json", "tracking.json")
 """What a grid writes in its folder."""

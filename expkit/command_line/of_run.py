@@ -16,8 +16,9 @@ from expkit.config.files import load_yaml
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.project import project_of
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.tracking.finding import config_of
+from expkit.whole_files import read_json
 
 GIVEN_ANEW = ("task", "data", "batch_size", "num_workers", "tracking", "trainer")
 """What the command line may say beside the run; all else is the run's, as its weights are."""

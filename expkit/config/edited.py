@@ -10,7 +10,8 @@ from expkit.check import nearest
 from expkit.command import command, shown
 from expkit.config.files import load_yaml
 from expkit.errors import UserError, first_ten
-from expkit.run_folder import RunFolder, finite, read_json
+from expkit.run_folder import RunFolder
+from expkit.whole_files import finite, read_json
 
 HARMLESS = ("num_workers", "tracking", "trainer.checkpoint_every")
 """Keys that have no part in what a run comes to."""

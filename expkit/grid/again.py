@@ -12,9 +12,10 @@ from expkit.command import override, shown
 from expkit.config.edited import HARMLESS, differences, plain_values, within
 from expkit.config.schema import Config
 from expkit.errors import UserError, first_ten
-from expkit.run_folder import RunFolder, as_yaml, read_back, read_json
+from expkit.run_folder import RunFolder, as_yaml, read_back
 from expkit.screen import say
 from expkit.secrets import typed_overrides
+from expkit.whole_files import read_json
 
 HELD: dict[Path, FileLock] = {}
 """The locks of the grids that this process runs; they go with it, however it ends."""

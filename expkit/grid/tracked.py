@@ -21,7 +21,7 @@ from expkit.config.composed import experiment
 from expkit.config.schema import check_node
 from expkit.errors import UserError
 from expkit.grid.again import asked, hold
-from expkit.run_folder import RunFolder, hide_in_files, read_json, write_whole
+from expkit.run_folder import RunFolder, hide_in_files
 from expkit.screen import say
 from expkit.secrets import as_written, resolved, typed_overrides
 from expkit.task.next_steps import next_steps
@@ -30,6 +30,7 @@ from expkit.tracking.best import BEST, Candidate, best_in
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
 from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
 from expkit.tracking.registering import registered, send_model
+from expkit.whole_files import read_json, write_whole
 
 OWN = ("expkit.", "hydra_plugins.expkit")
 """Where a sweeper comes from that makes the parent of its runs itself."""

@@ -14,7 +14,8 @@ from expkit.config.lr_find import LrFind
 from expkit.lr_finder.plot import draw_lr_find
 from expkit.lr_finder.suggestions import Curve
 from expkit.record.recorder import read_metrics
-from expkit.run_folder import RunFolder, append, write_json, write_whole, writing
+from expkit.run_folder import RunFolder
+from expkit.whole_files import append, write_json, write_whole, writing
 
 
 def write_search(folder: RunFolder, name: str, curve: Curve, found: Mapping[str, float], settings: LrFind) -> float:

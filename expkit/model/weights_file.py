@@ -7,7 +7,8 @@ from safetensors import safe_open
 
 from expkit.command import command, override, pasted
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
+from expkit.whole_files import read_json
 
 NAMES = ("DEFAULT", "IMAGENET1K_V1", "imagenet", "pretrained")
 """What models call their published weights: never a file, so that a folder called imagenet is not in the way."""

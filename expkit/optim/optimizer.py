@@ -131,7 +131,8 @@ class Optimizer:
         try:
             self.unnoted_step(self.torch)
         except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or not type(self.torch).__module__.startswith("torch.optim"):
+            is_torchs = type(self.torch).__module__.startswith("torch.optim")
+            if not is_torchs or isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError):
                 raise
             raise UserError(
                 f"torch.optim.{type(self.torch).__name__} refused to step: {error}; change optim.options, or choose "

@@ -21,10 +21,11 @@ from expkit.json_shapes import WHOLE_COPY, Shape, misfit
 from expkit.model.weights import read_weights, save_weights
 from expkit.optim import rules
 from expkit.record.recorder import Recorder
-from expkit.run_folder import RunFolder, write_whole
+from expkit.run_folder import RunFolder
 from expkit.torch_file import Unreadable, load_torch, save_torch
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
+from expkit.whole_files import write_whole
 from expkit.words import many
 
 SHAPE: Shape = {

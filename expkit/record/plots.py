@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from expkit.record.checkpoint import best_epoch
 from expkit.record.glyphs import drawable
-from expkit.run_folder import RunFolder, write_whole
+from expkit.run_folder import RunFolder
 from expkit.trainer.hypers import hyper_of
+from expkit.whole_files import write_whole
 
 Values = NDArray[np.float64]
 

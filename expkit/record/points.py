@@ -7,7 +7,8 @@ from io import FileIO
 
 from expkit.json_shapes import point_of
 from expkit.record.recorder import read_metrics
-from expkit.run_folder import RunFolder, append, writing
+from expkit.run_folder import RunFolder
+from expkit.whole_files import append, writing
 
 
 def add_points(folder: RunFolder, metrics: Mapping[str, float]) -> None:

@@ -20,10 +20,11 @@ from torch import Tensor
 from expkit.config.schema import BETTER
 from expkit.errors import Diverged, UserError
 from expkit.json_shapes import WHOLE_COPY, point_of
-from expkit.run_folder import RunFolder, append, write_whole, writing
+from expkit.run_folder import RunFolder
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.hypers import hyper_of
 from expkit.trainer.loop import Observer, Trainer
+from expkit.whole_files import append, write_whole, writing
 
 log = logging.getLogger(__name__)
 

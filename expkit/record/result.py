@@ -12,7 +12,8 @@ from expkit.record.checkpoint import best_epoch
 from expkit.record.environment import environment
 from expkit.record.plots import draw_losses, draw_schedule, read_traces
 from expkit.record.recorder import Recorder
-from expkit.run_folder import RunFolder, write_json, write_whole
+from expkit.run_folder import RunFolder
+from expkit.whole_files import write_json, write_whole
 from expkit.wiring import Run
 
 

@@ -21,8 +21,9 @@ from expkit.record.predictions import Predictions
 from expkit.record.recorder import read_metrics
 from expkit.report.answer import scores_of, trained_on, uses_of
 from expkit.report.examples import Mistakes
-from expkit.run_folder import RunFolder, read_json, write_whole
+from expkit.run_folder import RunFolder
 from expkit.urls import hide
+from expkit.whole_files import read_json, write_whole
 from expkit.words import figure
 
 SMALL = 64

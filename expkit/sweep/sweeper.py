@@ -22,7 +22,7 @@ from expkit.config.composed import experiment, written
 from expkit.config.plan import epochs_of
 from expkit.config.schema import Config
 from expkit.errors import UserError, first_ten
-from expkit.run_folder import RUN_FILES, refuse_others, write_whole
+from expkit.run_folder import RUN_FILES, refuse_others
 from expkit.secrets import typed_overrides
 from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.grammar import read_search
@@ -34,6 +34,7 @@ from expkit.sweep.work.stop import Stop
 from expkit.sweep.work.worker import Ended, Worker
 from expkit.tracking import Tracker, make_parent
 from expkit.urls import absolute, hide, sqlite_url
+from expkit.whole_files import write_whole
 
 if TYPE_CHECKING:
     import optuna

@@ -12,9 +12,10 @@ from expkit.command import command
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.task.earlier_run import refuse_fresh
 from expkit.tracking import Tracker
+from expkit.whole_files import read_json
 from expkit.words import many
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from expkit.command import command, shown
 from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.logs import logging_to
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.screen import say
 from expkit.tracking import Tracker
+from expkit.whole_files import read_json
 
 if TYPE_CHECKING:
     from expkit.data.items import Data

@@ -14,11 +14,12 @@ from expkit.config.schema import Config
 from expkit.errors import UserError
 from expkit.interrupt import StopRequest
 from expkit.logs import logging_to
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.screen import console
 from expkit.task.stopping import stopping
 from expkit.task.training import searched
 from expkit.tracking.ending import tracked
+from expkit.whole_files import read_json
 from expkit.wiring import assemble
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 from expkit import interrupt
 from expkit.command import command, shown
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.tracking.nested import parent_of
+from expkit.whole_files import read_json
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from expkit.config.schema import Config
 from expkit.errors import Unavailable, UserError
 from expkit.logs import logging_to
 from expkit.pulse import Pulse
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.screen import console, say
 from expkit.task.evaluating import after_training
 from expkit.task.idle import warn_of_idle
@@ -26,6 +26,7 @@ from expkit.tracking import Tracker
 from expkit.tracking.ending import tracked
 from expkit.tracking.nested import parent_of
 from expkit.tracking.registering import registered
+from expkit.whole_files import read_json
 from expkit.wiring import Kept, Run, assemble, schedules_of
 
 if TYPE_CHECKING:

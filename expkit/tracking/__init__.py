@@ -16,13 +16,14 @@ from expkit.check import Positive, checked
 from expkit.config.schema import check_node
 from expkit.errors import Unavailable
 from expkit.project import kept_url
-from expkit.run_folder import RunFolder, read_json, refuse_links
+from expkit.run_folder import RunFolder, refuse_links
 from expkit.secrets import resolved
 from expkit.tracking.address import Address, hint_of, named, silence_of, store_of_run
 from expkit.tracking.finding import folder_of
 from expkit.tracking.nested import WITHDRAWN, end_of, make_parent, parent_of, path_to_parent, write_end
 from expkit.tracking.registering import ModelName, check_registry
 from expkit.tracking.senders import close_senders, lost_nothing, sender_of
+from expkit.whole_files import read_json
 
 __all__ = ["Tracker", "close_senders", "folder_of", "make_parent", "mlflow", "none", "path_to_parent", "send_rest"]
 

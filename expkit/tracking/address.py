@@ -18,9 +18,10 @@ from pydantic import AfterValidator
 from expkit.command import pasted
 from expkit.errors import UserError
 from expkit.project import found_url
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.tracking.nested import parent_of
 from expkit.urls import absolute, hide, relative, sqlite_mistake, sqlite_path, sqlite_url
+from expkit.whole_files import read_json
 
 DEFAULT = "sqlite:///outputs/mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"

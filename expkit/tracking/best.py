@@ -7,8 +7,9 @@ from typing import NamedTuple
 from expkit.command import shown
 from expkit.config.files import load_yaml
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.tracking.nested import nested_in
+from expkit.whole_files import read_json
 
 BEST = "best:"
 """What stands before the folder of a study or a grid where its best run is meant."""

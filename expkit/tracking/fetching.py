@@ -9,8 +9,9 @@ from mlflow import MlflowClient
 
 from expkit.data.images.file_memory import cache_folder
 from expkit.project import kept_url
-from expkit.run_folder import RunFolder, read_json, write_json, writing
+from expkit.run_folder import RunFolder
 from expkit.tracking.nested import write_end
+from expkit.whole_files import read_json, write_json, writing
 
 NEEDED = ("config.yaml", "run.json", "result.json", "checkpoints/model.safetensors")
 """What is needed to use a model."""

@@ -27,9 +27,10 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from expkit.project import found_url, kept_url
-from expkit.run_folder import RunFolder, read_json, refuse_links, start_facts, write_json
+from expkit.run_folder import RunFolder, refuse_links, start_facts
 from expkit.secrets import warn_of_password
 from expkit.urls import hide, sqlite_path
+from expkit.whole_files import read_json, write_json
 
 INTERNAL = ("end.json", "tracking.json", "tracking.log", "traces.bin")
 """Files of a run folder that stay there."""

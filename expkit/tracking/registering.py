@@ -7,10 +7,11 @@ from pydantic import AfterValidator
 
 from expkit.build import Node, build
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.tracking.address import silence_of
 from expkit.tracking.finding import MODELS, quiet
 from expkit.urls import hide, relative
+from expkit.whole_files import read_json
 
 
 def check_name(name: str) -> str:

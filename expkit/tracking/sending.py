@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 
 from expkit.config.files import load_yaml
 from expkit.json_shapes import point_of
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder
 from expkit.secrets import without_passwords
 from expkit.tracking.nested import WITHDRAWN, has_model, has_more_metrics, is_logged, is_sent, records_of, wants_model
 from expkit.tracking.store import Store, flatten
+from expkit.whole_files import read_json, write_json
 
 BATCH = 1000
 """MLflow's limit of metrics in one call."""

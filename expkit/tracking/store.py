@@ -29,11 +29,11 @@ from sqlalchemy.pool import NullPool
 
 from expkit.errors import UserError
 from expkit.project import kept_url
-from expkit.run_folder import read_json, write_json
 from expkit.tracking.address import silence_of
 from expkit.tracking.moved import MARK, location_of, take_along
 from expkit.tracking.nested import is_in, parent_of, tag_of, tagged_folder
 from expkit.urls import hide, sqlite_path, sqlite_url
+from expkit.whole_files import read_json, write_json
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from expkit.config.files import load_yaml
 from expkit.config.schema import check_node
 from expkit.errors import UserError
 from expkit.model.weights_file import digest
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.secrets import resolved
+from expkit.whole_files import read_json
 
 log = logging.getLogger("expkit")
 

@@ -20,11 +20,12 @@ from expkit.errors import DataError, UserError
 from expkit.model.weights_file import digest
 from expkit.record.checkpoint import prediction_table
 from expkit.record.confusion import draw_confusion
-from expkit.run_folder import RunFolder, write_json, write_whole
+from expkit.run_folder import RunFolder
 from expkit.trained.calibration import temperature_of
 from expkit.trained.measuring import Measuring
 from expkit.trained.scores import calibration_error, scores_of
 from expkit.trainer.evaluate import confusion_matrix, measure
+from expkit.whole_files import write_json, write_whole
 
 log = logging.getLogger("expkit")
 

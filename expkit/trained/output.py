@@ -16,12 +16,12 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from expkit.errors import UserError
-from expkit.run_folder import append, read_json, write_json, writing
 from expkit.trained.classifier import Trained
 from expkit.trained.identity import identity_of
 from expkit.trained.predictions import Predicted
 from expkit.trained.tables import TABLES, Columns, Csv, Table, Wanted, csv_rows
 from expkit.trained.tally import Tally
+from expkit.whole_files import append, read_json, write_json, writing
 
 KEY = "task.out"
 STANDARD_OUTPUT = "-"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expkit.data.packed import shown
-from expkit.run_folder import write_whole
+from expkit.whole_files import write_whole
 
 Columns = Mapping[str, NDArray[Any]]
 """Class names and float32 numbers by the name of their column."""

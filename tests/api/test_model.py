@@ -9,7 +9,7 @@ from PIL import Image
 
 import expkit
 from expkit.errors import UserError
-from expkit.run_folder import read_json
+from expkit.whole_files import read_json
 
 
 def test_the_model_predicts_what_was_validated(trained):

@@ -4,7 +4,7 @@ import pytest
 
 import expkit
 from expkit.errors import UserError
-from expkit.run_folder import read_json
+from expkit.whole_files import read_json
 from tests.api.conftest import SMALL
 
 

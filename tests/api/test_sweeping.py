@@ -13,7 +13,7 @@ import pytest
 
 import expkit
 from expkit.errors import UserError
-from expkit.run_folder import read_json
+from expkit.whole_files import read_json
 
 TINY = (
     *("+experiment=digits", "data.classes=[0,1,2]", "image_size=16", "epochs=2", "transfer=frozen_precompute"),

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from expkit.run_folder import read_json
+from expkit.whole_files import read_json
 from tests.conftest import SMALL_MODEL
 from tests.forked import expkit, start, wait_until
 from tests.tracking import runs

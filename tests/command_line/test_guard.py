@@ -7,7 +7,8 @@ import pytest
 from expkit.causes import is_refusal
 from expkit.command_line import guard
 from expkit.errors import DataError, Diverged, Unavailable, UserError
-from expkit.run_folder import RunFolder, refuse_run, write_json
+from expkit.run_folder import RunFolder, refuse_run
+from expkit.whole_files import write_json
 from tests.forked import expkit
 
 OURS = {".hydra", "config.yaml", "run.json"}

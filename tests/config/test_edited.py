@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from expkit.__main__ import allowance, resume
 from expkit.config.edited import heed_edits
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder
+from expkit.whole_files import read_json, write_json
 
 CONFIG = {"seed": 0, "batch_size": 64, "num_workers": "auto", "optim": {"lr": 1e-10, "wd": None}, "classes": {0: "a"}}
 

@@ -7,7 +7,8 @@ import pytest
 
 from expkit.errors import UserError
 from expkit.grid.again import hold, is_held, job_again
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder
+from expkit.whole_files import read_json, write_json
 from tests.conftest import SMALL_MODEL
 from tests.forked import expkit, start, wait_until
 

@@ -9,9 +9,10 @@ import pytest
 from mlflow import MlflowClient
 
 from expkit.grid.tracked import summarize
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder
 from expkit.tracking import make_parent, path_to_parent
 from expkit.tracking.nested import write_end
+from expkit.whole_files import read_json, write_json
 from tests.forked import expkit, start
 from tests.tracking.runs import new_run, runs_of, wait_until
 

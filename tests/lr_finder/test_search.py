@@ -19,12 +19,13 @@ from expkit.errors import UserError
 from expkit.feed.loading import Batch, TensorLoader
 from expkit.lr_finder.search import find_lr, search_lr
 from expkit.lr_finder.suggestions import suggestions
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.sched import one_cycle
 from expkit.trainer import default
 from expkit.trainer.loop import Stopped, Trainer
 from expkit.trainer.precision import is_native
 from expkit.transfer import Phase
+from expkit.whole_files import read_json
 from tests.optim.tiny import Tiny, golden, tiny_from
 
 

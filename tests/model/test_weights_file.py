@@ -10,8 +10,9 @@ from expkit.model import efficientnet_lite0, resnet18, timm, xresnet18
 from expkit.model.head_only import HeadOnly
 from expkit.model.weights import save_weights
 from expkit.model.weights_file import NAMES, weights_file
-from expkit.run_folder import RunFolder, write_json
+from expkit.run_folder import RunFolder
 from expkit.tracking.finding import config_of
+from expkit.whole_files import write_json
 from tests.conftest import composed
 
 

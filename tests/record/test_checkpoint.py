@@ -6,8 +6,9 @@ import torch
 from expkit.errors import UserError
 from expkit.interrupt import Stopped
 from expkit.record.checkpoint import load_checkpoint
-from expkit.run_folder import RunFolder, write_json
+from expkit.run_folder import RunFolder
 from expkit.task.training import restore
+from expkit.whole_files import write_json
 from tests.trainer.test_loop import PHASES, StopAt, fit, small_trainer
 
 STEPS = 6

@@ -16,10 +16,11 @@ from expkit.model import timm
 from expkit.report.answer import Score
 from expkit.report.batch import draw_batch, shown_phase
 from expkit.report.grad_cam import maps_of
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.task.batch_shown import show_batch
 from expkit.task.reporting import report
 from expkit.task.training import train
+from expkit.whole_files import read_json
 from expkit.wiring import read, transforms_of
 from tests.conftest import SMALL_MODEL
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from safetensors.torch import load_file
 
-from expkit.run_folder import read_json
+from expkit.whole_files import read_json
 from tests import forked
 from tests.sweep.conftest import TINY, expkit
 from tests.trainer.test_loop import equal

@@ -17,10 +17,11 @@ from PIL import Image
 from expkit.build import build
 from expkit.errors import UserError
 from expkit.model.weights import save_weights
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder
 from expkit.task.exporting import export
 from expkit.trained.classifier import Trained
 from expkit.trained.export.formats import runner
+from expkit.whole_files import read_json, write_json
 from tests.conftest import composed
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,9 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder
 from expkit.tracking import make_parent, path_to_parent
+from expkit.whole_files import read_json, write_json
 
 HEAD = """
 import sys, time

@@ -3,8 +3,9 @@
 import pytest
 
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder, write_json
+from expkit.run_folder import RunFolder
 from expkit.tracking.finding import find_run
+from expkit.whole_files import write_json
 from tests.tracking.runs import new_run, new_study
 
 

@@ -5,8 +5,9 @@ import pytest
 from expkit.errors import Diverged, UserError
 from expkit.interrupt import Interrupted
 from expkit.logs import logging_to
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.tracking.ending import tracked
+from expkit.whole_files import read_json
 from tests.tracking.runs import runs_of
 
 

@@ -20,12 +20,13 @@ from sklearn.datasets import load_digits
 
 import expkit
 from expkit.errors import UserError
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.tracking import mlflow
 from expkit.tracking.finding import find_run
 from expkit.tracking.model import requirement
 from expkit.tracking.registering import check_name
 from expkit.tracking.senders import close_senders
+from expkit.whole_files import read_json
 from tests.conftest import SMALL_MODEL
 from tests.tracking.runs import wait_until
 

@@ -9,11 +9,12 @@ import pytest
 from mlflow import MlflowClient
 
 from expkit.project import project_of
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.tracking import folder_of, mlflow
 from expkit.tracking.moved import take_along
 from expkit.tracking.store import Store, experiment_id
 from expkit.urls import sqlite_path, sqlite_url
+from expkit.whole_files import read_json
 from tests.tracking.runs import artifacts_of, new_run, new_study, new_trial, steps_of, write_metrics, write_weights
 
 

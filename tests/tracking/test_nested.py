@@ -5,10 +5,10 @@ import threading
 
 import pytest
 
-from expkit.run_folder import read_json
 from expkit.tracking import make_parent, mlflow, send_rest
 from expkit.tracking.nested import is_sent, nested_in, parent_of, records_of
 from expkit.tracking.store import Store, run_name, studies
+from expkit.whole_files import read_json
 from tests.tracking.runs import (
     artifacts_of,
     new_run,

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from expkit.errors import UserError
-from expkit.run_folder import read_json, write_json
 from expkit.tracking import mlflow
 from expkit.tracking.senders import close_senders, sender_of
+from expkit.whole_files import read_json, write_json
 from tests.tracking.runs import (
     artifacts_of,
     new_run,

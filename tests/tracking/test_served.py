@@ -18,10 +18,11 @@ from expkit.data.packed import Packed
 from expkit.errors import UserError
 from expkit.features import FeatureCache, Frozen
 from expkit.feed.loading import make_loader
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder
 from expkit.trained.description import what_serves
 from expkit.trained.own_code import own_code, own_modules
 from expkit.trainer.evaluate import evaluate
+from expkit.whole_files import read_json, write_json
 
 PHOTOS = 24
 

@@ -3,12 +3,12 @@ from contextlib import suppress
 
 from mlflow import MlflowClient
 
-from expkit.run_folder import read_json
 from expkit.tracking import mlflow
 from expkit.tracking.nested import WITHDRAWN
 from expkit.tracking.sending import Sending
 from expkit.tracking.store import Store, open_store
 from expkit.urls import sqlite_path, sqlite_url
+from expkit.whole_files import read_json
 from tests.tracking.runs import artifacts_of, new_run, steps_of, write_metrics, write_weights
 
 

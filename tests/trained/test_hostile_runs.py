@@ -13,10 +13,11 @@ from expkit.__main__ import resume, run_of
 from expkit.build import build
 from expkit.errors import UserError
 from expkit.model.weights import save_weights
-from expkit.run_folder import RunFolder, read_json, write_json
+from expkit.run_folder import RunFolder
 from expkit.task.evaluating import evaluate
 from expkit.task.exporting import export
 from expkit.task.predicting import predict
+from expkit.whole_files import read_json, write_json
 from tests.conftest import SMALL_MODEL, composed
 
 MINE = ["+experiment=digits", "image_size=16", "num_workers=0", "tracking=none", *SMALL_MODEL]

@@ -15,7 +15,7 @@ from expkit.data.images.reading import DEFAULT, Reading
 from expkit.data.images.verify import RULES
 from expkit.data.packed import Packed
 from expkit.errors import UserError
-from expkit.run_folder import write_whole
+from expkit.whole_files import write_whole
 
 log = logging.getLogger("expkit.data")
 

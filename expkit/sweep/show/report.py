@@ -16,7 +16,7 @@ from expkit.command import command, shown
 from expkit.config.composed import experiment, written
 from expkit.config.schema import GROUPS, ROOT, Config
 from expkit.model.weights_file import NAMES
-from expkit.run_folder import RunFolder, write_whole
+from expkit.run_folder import RunFolder
 from expkit.screen import console, say
 from expkit.sweep.show.line import short
 from expkit.sweep.show.pictures import draw_pictures
@@ -30,6 +30,7 @@ from expkit.tracking.finding import config_of
 from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
 from expkit.tracking.registering import registered, send_model
 from expkit.urls import hide
+from expkit.whole_files import write_whole
 
 SHOWN = 10
 """So many of the best trials are shown with the study."""

@@ -10,13 +10,14 @@ from expkit.config.composed import experiment, written
 from expkit.config.schema import Config
 from expkit.interrupt import Interrupted
 from expkit.logs import logging_to
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.secrets import typed_overrides
 from expkit.sweep.space.spaces import Around, Choice, Search, Space, Value
 from expkit.sweep.work.stop import Stop
 from expkit.task.searching import search as search_lr
 from expkit.tracking import path_to_parent
 from expkit.tracking.ending import tracked
+from expkit.whole_files import read_json
 
 if TYPE_CHECKING:
     from expkit.wiring import Kept

@@ -15,11 +15,12 @@ from expkit.model.weights import save_weights
 from expkit.record.checkpoint import best_epoch, prediction_table
 from expkit.record.recorder import Recorder
 from expkit.record.result import export_weights, objective_of
-from expkit.run_folder import RunFolder, write_whole
+from expkit.run_folder import RunFolder
 from expkit.task.training import train_run
 from expkit.tracking.ending import tracked
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
+from expkit.whole_files import write_whole
 from expkit.wiring import Kept, Run
 
 

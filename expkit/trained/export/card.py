@@ -8,9 +8,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from expkit.run_folder import RunFolder, read_json
+from expkit.run_folder import RunFolder
 from expkit.trained.classifier import Trained
 from expkit.trained.export.comparing import Comparison
+from expkit.whole_files import read_json
 from expkit.words import figure
 
 LEFT_OUT = ("task", "tracking", "num_workers", "lr_find")

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from expkit.errors import UserError
 from expkit.model.weights_file import MANIFEST, digest
-from expkit.run_folder import RunFolder, write_json
+from expkit.run_folder import RunFolder
 from expkit.trained.classifier import Trained
 from expkit.trained.export.card import card
 from expkit.trained.export.comparing import Comparison, Sample, compare
 from expkit.trained.export.formats import Format, needs, runner, write
 from expkit.trained.export.recipe import recipe_of
+from expkit.whole_files import write_json
 
 
 def export_run(folder: RunFolder, out: Path, kind: Format, sample_of: Callable[[Trained], Sample]) -> Comparison:
