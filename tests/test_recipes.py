@@ -14,7 +14,7 @@ from expkit.task.training import train, train_phases
 from expkit.trainer.loop import Observer, Stopped
 from expkit.wiring import Kept, assemble, schedules_of
 from tests.conftest import SMALL_MODEL
-from tests.feed.test_loading import workers_now
+from tests.feed.test_workers import workers_now
 from tests.trainer.test_loop import StopAt, equal, weights
 
 # Size 16 computes in float32, where a batch of features and one of images give the same numbers but for rounding.

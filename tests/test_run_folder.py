@@ -10,40 +10,8 @@ from expkit.record.checkpoint import Best, best_epoch, load_checkpoint
 from expkit.record.recorder import Recorder
 from expkit.run_folder import RunFolder, refuse_links
 from expkit.tracking import make_parent, send_rest
-from expkit.whole_files import read_json, write_json, write_whole
-from tests.trainer.test_loop import small_trainer
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "result.json"
-    write_json(path, {"value": 1})
-
-    def half(partial):
-        partial.write_text("{")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(UserError, match=r"result\.json could not be written .*No space left on device"):
-        write_whole(path, half)
-    assert read_json(path) == {"value": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
-
-
-def test_processes_that_write_one_file_at_once_take_turns(tmp_path):
-    code = f"""
-from pathlib import Path
 from expkit.whole_files import read_json, write_json
-for number in range(50):
-    write_json(Path({str(tmp_path / "run.json")!r}), {{"numbers": [number] * 500}})
-"""
-    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
-    assert [process.wait() for process in processes] == [0, 0, 0]
-    assert read_json(tmp_path / "run.json") == {"numbers": [49] * 500}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.json"]
-
-
-def test_numbers_that_json_has_no_word_for_are_written_as_null(tmp_path):
-    write_json(tmp_path / "numbers.json", {"metrics": [{"valid_loss": float("nan")}, float("-inf")], "epochs": 2})
-    assert read_json(tmp_path / "numbers.json") == {"metrics": [{"valid_loss": None}, None], "epochs": 2}
+from tests.trainer.test_loop import small_trainer
 
 
 def test_what_becomes_known_of_a_run_is_kept_with_its_facts(tmp_path):
@@ -220,14 +188,6 @@ def test_links_that_stay_in_a_run_folder_and_one_to_the_whole_do_no_harm(tmp_pat
     (tmp_path / "disk" / "latest.log").symlink_to("expkit.log")
     with RunFolder(tmp_path / "run", "test").held():
         assert (tmp_path / "disk" / ".lock").exists()
-
-
-def test_a_link_in_the_place_of_a_half_written_file_is_not_written_through(tmp_path):
-    (tmp_path / "target").write_text("mine")
-    (tmp_path / ".result.json.partial").symlink_to(tmp_path / "target")
-    write_json(tmp_path / "result.json", {"value": 1})
-    assert (tmp_path / "target").read_text() == "mine"
-    assert read_json(tmp_path / "result.json") == {"value": 1}
 
 
 def test_links_out_of_a_study_and_its_runs_are_refused(tmp_path):
