@@ -28,7 +28,7 @@ from expkit.config.composition import expanded
 from expkit.config.edited import heed_edits
 from expkit.config.files import load_yaml
 from expkit.config.schema import ROOT
-from expkit.errors import UserError
+from expkit.errors import UserError, named
 from expkit.grid.again import is_sent
 from expkit.project import project_of
 from expkit.threads import leave
@@ -193,7 +193,8 @@ def resume(run: str, others: list[str]) -> None:
     for line in edits:
         print(f"going on with a change: {line}")
     go_back(folder.path)
-    config = config_of(load_yaml(folder.config))
+    with named(str(folder.config)):
+        config = config_of(load_yaml(folder.config))
     build(config.task, config, folder, group="task")
 
 

@@ -29,6 +29,15 @@ class Unavailable(UserError):
 
 
 @contextmanager
+def named(what: str) -> Iterator[None]:
+    """Let what a user can mend leave the block with the file at fault before it."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{what}: {error}") from error
+
+
+@contextmanager
 def at_fault(kind: type[UserError]) -> Iterator[None]:
     """Let what a user can mend leave the block as the `kind` that says what is at fault."""
     try:

@@ -5,7 +5,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
-from expkit.check import check_value, describe
+from expkit.check import Positive, check_value, describe
 from expkit.errors import UserError
 
 WHOLE_COPY = "put a whole copy of the file in its place, or begin a new run"
@@ -43,7 +43,7 @@ SHAPES: Mapping[str, Shape] = {
         "suggestions": dict[str, float],
         **dict.fromkeys(("steps", "num_it"), int),
     },
-    "calibration.json": {"temperature": float, "weights": str},
+    "calibration.json": {"temperature": Positive, "weights": str},
     "end.json": {"status": str, "time": int, "tags": Keys},
     "tracking.json": {
         **dict.fromkeys(("uri", "run_id", "status", "model_id"), str),

@@ -71,6 +71,8 @@ class RunFolder:
         if kind := read_json(path / "run.json").get("kind"):
             raise UserError(f"{path} is a {kind}, not a run: write best:{path} for its best run")
         if not (path / "config.yaml").is_file():
+            if (path / "export.json").is_file():
+                raise UserError(f"{path} is an export, which is used without expkit: name the run that it is of")
             raise UserError(f"{path} is no run folder: it has no config.yaml; give one below outputs/")
         facts = read_json(path / "run.json", "experiment")
         if not facts.get("place"):  # which leads to the project as well

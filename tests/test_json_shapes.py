@@ -107,6 +107,13 @@ def test_a_progress_of_tracking_that_is_none_may_be_removed(run):
         read_json(run.tracking)
 
 
+@pytest.mark.parametrize("temperature", [-1, 0, "NaN"])
+def test_a_temperature_that_turns_predictions_over_is_refused(tmp_path, temperature):
+    (tmp_path / "calibration.json").write_text(f'{{"temperature": {temperature}}}')
+    with pytest.raises(UserError, match=r"calibration\.json is damaged \(temperature must be "):
+        read_json(tmp_path / "calibration.json")
+
+
 @pytest.mark.parametrize(
     "point",
     [

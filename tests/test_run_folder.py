@@ -45,6 +45,12 @@ def test_a_run_is_found_again_and_not_trained_over(tmp_path):
         RunFolder.at(tmp_path / "run.json")
 
 
+def test_an_export_is_no_run(tmp_path):
+    (tmp_path / "export.json").write_text("{}")
+    with pytest.raises(UserError, match="is an export, which is used without expkit: name the run"):
+        RunFolder.at(tmp_path)
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"has no config\.yaml"):
         RunFolder.at(tmp_path)

@@ -14,7 +14,7 @@ from expkit.command_line.hydra_line import compose
 from expkit.config.composition import apply
 from expkit.config.files import load_yaml
 from expkit.config.schema import Config
-from expkit.errors import UserError
+from expkit.errors import UserError, named
 from expkit.project import project_of
 from expkit.run_folder import RunFolder
 from expkit.tracking.finding import config_of
@@ -55,7 +55,8 @@ def config_for(folder: RunFolder, overrides: Sequence[str], folders: Sequence[st
     given = ["data"] if "data" in chosen else [one.key_or_group for one in parsed if one.key_or_group[:5] == "data."]
     for key in given:
         OmegaConf.update(config, key, at(Path.cwd(), OmegaConf.select(config, key)), merge=False)
-    return config_of(config)
+    with named(f"{folder.config}, with what is given beside the run"):
+        return config_of(config)
 
 
 def group_of(one: Override) -> str:

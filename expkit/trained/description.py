@@ -11,7 +11,7 @@ from expkit.check import Count, check_value
 from expkit.command import command, shown
 from expkit.config.files import load_yaml
 from expkit.config.schema import check_node
-from expkit.errors import UserError
+from expkit.errors import UserError, named
 from expkit.model.weights_file import digest
 from expkit.run_folder import RunFolder
 from expkit.secrets import resolved
@@ -86,9 +86,7 @@ def node_of(config: DictConfig, group: str, folder: RunFolder) -> dict[str, Any]
 
 def check(served: Mapping[str, Any], folder: RunFolder) -> None:
     """Raise UserError for what a run's config may not name: it may come from anyone, and be edited."""
-    try:
+    with named(str(folder.config)):
         for group in ("augment", "model"):
             check_node(group, served[group], group)
         check_value("image_size", served["image_size"], Count)
-    except UserError as error:
-        raise UserError(f"{folder.config}: {error}") from None

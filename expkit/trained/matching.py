@@ -53,12 +53,13 @@ def numbers_of(theirs: Sequence[str], ours: Sequence[str], classes: Classes) -> 
         *([f"{len(unknown)} that the model does not know:\n{first_ten(unknown)}"] if unknown else []),
         *([f"{len(lacking)} of the model that the data lacks:\n{first_ten(lacking)}"] if lacking else []),
     ]
+    listed = "\nand ".join(told)
     if both == 0:
-        raise DataError(f"the data and the model have no class in common; there are {' and '.join(told)}")
+        raise DataError(f"the data and the model have no class in common; there are {listed}")
     if told and classes == "all":
         raise DataError(
             f"the classes of the data are not those of the model; name them alike (data.class_names), or take the "
-            f"images of the {both} in common with task.classes=common; there are {' and '.join(told)}"
+            f"images of the {both} in common with task.classes=common; there are {listed}"
         )
     return numbers
 

@@ -161,7 +161,7 @@ def test_other_data_is_matched_by_class_names_never_by_numbers(trained, config_o
     shutil.rmtree(other / "valid" / "amber")
     for split in ("train", "valid"):
         (other / split / "red").rename(other / split / "Red")
-    with pytest.raises(UserError, match=r"(?s)does not know:\n  Red and 1 of the model that the data lacks:\n  red"):
+    with pytest.raises(UserError, match=r"(?s)does not know:\n  Red\nand 1 of the model that the data lacks:\n  red"):
         evaluate(config_of(*colours(other)), folder)
 
 
