@@ -21,6 +21,8 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
+import psutil
+
 HEAVY = (
     "hydra.core.plugins",
     "matplotlib.figure",
@@ -96,6 +98,19 @@ def wait_until(condition: Callable[[], object], process: Any) -> None:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def spawned_by(process: Any) -> list[psutil.Process]:
+    """The living children of a process that Python's multiprocessing began anew: a sweep's workers, a feed's."""
+    return [child for child in psutil.Process(process.pid).children() if is_spawned(child)]
+
+
+def is_spawned(child: psutil.Process) -> bool:
+    """Whether a process lives and was spawned."""
+    try:
+        return any("spawn_main" in word for word in child.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it ended meanwhile
+        return False
 
 
 @cache

@@ -6,11 +6,10 @@ import signal
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from tests.conftest import ROOT, SMALL_MODEL
-from tests.forked import wait_until
+from tests.forked import spawned_by, wait_until
 
 ALWAYS = "import multiprocessing\nmultiprocessing.set_start_method('spawn')\n"
 """What Python runs as it starts, in place of another system's default."""
@@ -53,11 +52,6 @@ def start(tmp_path, colour_folders):
     return begin
 
 
-def spawned(process):
-    """The workers that a run has spawned."""
-    return [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
-
-
 def test_spawned_workers_apply_a_users_own_transform_to_the_same_bits(start, tmp_path):
     left = []
     for workers in (0, 2):
@@ -74,8 +68,8 @@ def test_spawned_workers_apply_a_users_own_transform_to_the_same_bits(start, tmp
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_while_spawned_workers_start_ends_the_run_alone(start, tmp_path, number):
     process = start("epochs=200", "num_workers=2", "hydra.run.dir=run")
-    wait_until(lambda: spawned(process), process)
-    workers = spawned(process)
+    wait_until(lambda: spawned_by(process), process)
+    workers = spawned_by(process)
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + number, err

@@ -3,18 +3,20 @@
 import importlib.util
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import optuna
 import psutil
 import pytest
+from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
 from expkit.sweep.study import AGAIN, DIED, INTERRUPTED, WORKER, count, is_lost
-from tests.forked import Forked, wait_until
+from tests.forked import Forked, spawned_by, wait_until
 from tests.sweep.conftest import expkit, start
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
@@ -31,16 +33,26 @@ def begun(cwd: Path, number: int) -> Callable[[], bool]:
     return lambda: any(path.stat().st_size for path in cwd.glob(f"outputs/digits/*/{number}/metrics.jsonl"))
 
 
-def workers_of(process: Forked) -> list[psutil.Process]:
-    """The workers of a driver that live."""
-    return [child for child in psutil.Process(process.pid).children() if is_worker(child)]
+def asleep(process: Forked, cwd: Path) -> psutil.Process:
+    """A worker suspended in the middle of its trial, one of two that run."""
+    worker = spawned_by(process)[0]
+    worker.suspend()
+    while not hands_over(cwd):
+        worker.resume()
+        time.sleep(0.1)
+        worker.suspend()
+    return worker
 
 
-def is_worker(child: psutil.Process) -> bool:
+def hands_over(cwd: Path) -> bool:
+    """Whether two trials run, and nobody keeps the study's lock or its database from others."""
+    (database,) = cwd.glob("outputs/digits/*/study.db")
     try:
-        return any("spawn_main" in word for word in child.cmdline())
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):  # it ended meanwhile
+        with FileLock(f"{database}.lock", timeout=5), closing(sqlite3.connect(database, timeout=5)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+    except (Timeout, sqlite3.OperationalError):
         return False
+    return count(trials_in(cwd)).running == 2
 
 
 def check_complete(cwd: Path, n_trials: int) -> list[FrozenTrial]:
@@ -71,7 +83,7 @@ def test_two_workers_share_a_study_without_losing_doubling_or_failing_a_trial(di
 def test_a_killed_workers_trial_is_run_again_by_the_others(directory):
     process = start(*SWEEP, "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2", "epochs=25", cwd=directory)
     wait_until(begun(directory, 1), process)
-    workers_of(process)[0].kill()
+    asleep(process, directory).kill()
     out, err = process.communicate()
     assert process.returncode == 0, err
     trials = check_complete(directory, 6)
@@ -87,7 +99,7 @@ def test_a_killed_driver_takes_its_workers_along_and_the_same_command_goes_on(di
     arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "epochs=25")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, 1), process)
-    workers = workers_of(process)
+    workers = spawned_by(process)
     process.kill()
     process.communicate()
     psutil.wait_procs(workers, timeout=60)
@@ -103,8 +115,7 @@ def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(d
     arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.heartbeat=1", "epochs=40")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, 1), process)
-    sleeper = workers_of(process)[0]
-    sleeper.suspend()
+    sleeper = asleep(process, directory)
     wait_until(lambda: any(map(is_lost, trials_in(directory))), process)
     sleeper.resume()
     _, err = process.communicate()
@@ -115,15 +126,15 @@ def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(d
 def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
     draw = random.Random(0)
     arguments = (*SWEEP, "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=2", "epochs=10")
-    for has_come in (workers_of, lambda _: begun(directory, 3)()):
+    for has_come in (spawned_by, lambda _: begun(directory, 3)()):
         process = start(*arguments, cwd=directory)
         while process.poll() is None and not has_come(process):
             time.sleep(0.02)
         time.sleep(draw.uniform(0, 2))
         if process.poll() is None:
-            victims = [psutil.Process(process.pid), *workers_of(process)]
-            for victim in draw.sample(victims, draw.randint(1, len(victims))):
-                with suppress(psutil.NoSuchProcess):
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                victims = [psutil.Process(process.pid), *spawned_by(process)]
+                for victim in draw.sample(victims, draw.randint(1, len(victims))):
                     victim.kill()
         process.communicate()
     while process.returncode != 0:
