@@ -1,6 +1,5 @@
 """What an evaluation came to, as pandas frames and as a notebook shows it."""
 
-import base64
 import html
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from expkit.command import shown
+from expkit.page import of_file
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,7 +79,7 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         pictures = (self.folder / f"confusion_{name}.png" for name in self.content["parts"])
-        drawn = [f'<img style="max-width: 32em" src="{url_of(path)}">' for path in pictures if path.exists()]
+        drawn = [f'<img style="max-width: 32em" src="{of_file(path)}">' for path in pictures if path.exists()]
         return f"<p>{html.escape(repr(self))}</p>{self.table().to_html()}{''.join(drawn)}"
 
     def table(self) -> pd.DataFrame:
@@ -91,8 +91,3 @@ class Evaluation:
             if limits:
                 columns[f"{name}, 95%"] = limits
         return pd.DataFrame(columns).fillna("")
-
-
-def url_of(picture: Path) -> str:
-    """A picture as a page can hold it."""
-    return f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"

@@ -1,28 +1,20 @@
 """audit.html: what was found, with thumbnails, in one file that opens offline."""
 
-import base64
-import io
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from PIL import Image
-
+from expkit import page
 from expkit.audit.findings import KINDS, Audit, Finding
 from expkit.audit.summary import counts_of, split_of
 from expkit.data.images.pace import cores
 from expkit.threads import Threads
-from expkit.whole_files import write_whole
 
 SHOWN = {"label": 60, "leak": 40, "conflict": 40}
 """Findings of a kind that are shown with their pictures; of other kinds OTHERS."""
 OTHERS = 16
 SIDE = 128
 """Pixels of the longer side of a thumbnail."""
-SMALL = 64
-"""Pictures of fewer pixels are kept as they are."""
 QUALITY = 72
 CLASSES = 200
 """Rows of the table of classes: those with the fewest images."""
@@ -32,18 +24,9 @@ def write_page(audit: Audit, path: Path, *, title: str, facts: list[str], answer
     """Write the page; the lists of text come at its top. Raises UserError where a picture cannot be read."""
     with closing(Threads(cores())) as threads:
         sections = [section(audit, kind, threads) for kind in KINDS if audit.of_kind(kind)]
-    text = template().render(
-        title=title, facts=facts, answers=answers, uses=uses, sections=sections, classes=class_rows(audit)
-    )
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8", errors="backslashreplace"))
-
-
-@cache
-def template() -> Template:
-    """The page, in which every value is escaped."""
-    loader = PackageLoader("expkit.audit", "")
-    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return pages.get_template("page.html.jinja")
+    classes = class_rows(audit)
+    values = {"title": title, "facts": facts, "answers": answers, "uses": uses, "sections": sections}
+    page.write_page(path, "expkit.audit", classes=classes, **values)
 
 
 def section(audit: Audit, kind: str, threads: Threads) -> dict[str, Any]:
@@ -72,25 +55,15 @@ def image_of(audit: Audit, row: int) -> dict[str, Any]:
     """A picture with what a person calls it."""
     gallery = audit.gallery
     picture = gallery.read(row, SIDE)
-    small = max(picture.size) < SMALL
+    small = page.is_small(picture)
+    picture.thumbnail((SIDE, SIDE))
     return {
-        "src": embedded(picture, small),
+        "src": page.of_picture(picture, QUALITY),
         "small": small,
         "name": gallery.name(row),
         "split": split_of(audit, row),
         "label": gallery.label(row),
     }
-
-
-def embedded(picture: Image.Image, small: bool) -> str:
-    """A picture as a URL that holds all of it."""
-    file = io.BytesIO()
-    if small:
-        picture.save(file, "png")
-    else:
-        picture.thumbnail((SIDE, SIDE))
-        picture.save(file, "jpeg", quality=QUALITY)
-    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def class_rows(audit: Audit) -> dict[str, Any]:

@@ -1,18 +1,14 @@
 """report.html: one page that says what a run came to, whole in itself, so that it can be sent and opens offline."""
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from omegaconf import OmegaConf
-from PIL import Image
 
+from expkit import page
 from expkit.command import command
 from expkit.config.files import load_yaml
 from expkit.data.items import Data
@@ -23,12 +19,7 @@ from expkit.report.answer import scores_of, trained_on, uses_of
 from expkit.report.examples import Mistakes
 from expkit.run_folder import RunFolder
 from expkit.urls import hide
-from expkit.whole_files import read_json, write_whole
-from expkit.words import figure
-
-SMALL = 64
-"""Pictures of fewer pixels on a side are shown as they are, pixel by pixel; larger ones as JPEG."""
-QUALITY = 80
+from expkit.whole_files import read_json
 
 
 @dataclass(frozen=True)
@@ -51,18 +42,8 @@ class Content:
 def write_page(folder: RunFolder, content: Content) -> Path:
     """Write report.html in a run's folder; gives its path. Raises UserError where a file of the run is damaged."""
     path = folder.path / "report.html"
-    text = template().render(**facts_of(folder, content))
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8", errors="surrogateescape"))
+    page.write_page(path, "expkit.report", **facts_of(folder, content))
     return path
-
-
-@cache
-def template() -> Template:
-    """The page, in which every value is escaped."""
-    loader = PackageLoader("expkit.report", "")
-    pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    pages.filters |= {"figure": figure, "picture": embedded, "percent": lambda share: f"{share:.1%}"}
-    return pages.get_template("page.html.jinja")
 
 
 def facts_of(folder: RunFolder, content: Content) -> dict[str, Any]:
@@ -84,7 +65,7 @@ def facts_of(folder: RunFolder, content: Content) -> dict[str, Any]:
         "uses": uses_of(folder),
         "made_by": hide(command(*run.get("overrides", []))),
         "warnings": warnings_of(folder),
-        "charts": {path.stem: embedded_file(path) for path in sorted(folder.plots.glob("*.png"))},
+        "charts": {path.stem: page.of_file(path) for path in sorted(folder.plots.glob("*.png"))},
         "history": read_metrics(folder, result["epochs"])[1],
         "classes": classes_of(content),
         "counts": result.get("images", {}),
@@ -136,19 +117,6 @@ def evaluations_of(folder: RunFolder) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.path.glob("evaluations/*/evaluation.json")):
         told = read_json(path, "parts")
-        pictures = [embedded_file(one) for one in sorted(path.parent.glob("*.png"))]
+        pictures = [page.of_file(one) for one in sorted(path.parent.glob("*.png"))]
         found.append({"name": path.parent.name, **told, "pictures": pictures})
     return found
-
-
-def embedded_file(path: Path) -> str:
-    """A PNG as a URL that holds all of it."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def embedded(picture: Image.Image) -> str:
-    """A picture as a URL that holds all of it."""
-    kind, keys = ("png", {}) if max(picture.size) < SMALL else ("jpeg", {"quality": QUALITY})
-    file = io.BytesIO()
-    picture.save(file, kind, **keys)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
