@@ -6,6 +6,7 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests log to stores of their own
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of commands would compile the package, each for itself
 
 import numpy as np
 import pytest
