@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from expkit.data.images.decode import decode
 from expkit.data.images.formats import refused_kind
 from expkit.data.images.reading import Reading
 from expkit.data.links import Links
-from expkit.data.listing import ARCHIVES, Found, is_image, scan
+from expkit.data.listing import ARCHIVES, Found, is_image, list_directory, scan, sorted_out
 from expkit.data.packed import Packed, shown
 from expkit.data.trees.left_out import notes_of_left_out
 from expkit.errors import Unavailable, UserError
@@ -23,6 +24,8 @@ from expkit.trained.lists import TABLES, TEXTS, Listed, lines_of, listed
 from expkit.trained.zips import Zip
 
 STANDARD_INPUT = "-"
+DEEP = re.compile(r"(.*?/)?\*\*(?:/(.*))?", re.DOTALL)
+"""A pattern with `**` as a part of its own: what stands before and after the first."""
 LOOKED_AT = 100
 """Paths of a list that are looked for, to tell whether it is read from the right folder."""
 
@@ -155,11 +158,35 @@ def several(paths: Sequence[str]) -> Files:
 
 def globbed(pattern: str) -> Files:
     """The files that a pattern leads to, sorted; `**` stands for any number of folders."""
-    names = sorted(os.fsencode(path) for path in glob.iglob(pattern, recursive=True) if os.path.isfile(path))
+    links = Links()
+    names = sorted({os.fsencode(path) for path in fitting(pattern, links) if os.path.isfile(path)})
+    links.report()
     if not names:
         raise UserError(f"task.source: no file fits the pattern {pattern}; a pattern stands between quotes")
     packed = Packed.from_names(names)
     return Files(packed.__iter__, total=len(packed))
+
+
+def fitting(pattern: str, links: Links) -> Iterator[str]:
+    """The paths that a pattern leads to, some more than once; `links` decides which links `**` follows."""
+    deep = DEEP.fullmatch(pattern)
+    if deep is None:
+        yield from glob.iglob(pattern)
+        return
+    before, after = deep[1] or "", deep[2] or "*"
+    for base in glob.iglob(before) if before else [""]:
+        for path in folders(os.fsencode(base), links):
+            yield from fitting(os.path.join(glob.escape(os.fsdecode(path)), after), links)
+
+
+def folders(path: bytes, links: Links) -> Iterator[bytes]:
+    """A folder and all below it, hidden ones left out."""
+    yield path
+    here = path or b"."
+    for name in sorted_out(here, set(list_directory(here)))[0]:
+        with links.entering(os.path.join(path, name)) as is_open:
+            if is_open:
+                yield from folders(os.path.join(path, name), links)
 
 
 def from_list(names: Listed, path: str, root: str | None) -> Files:

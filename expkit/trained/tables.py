@@ -4,9 +4,8 @@ import csv
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -97,10 +96,17 @@ class Csv:
 
 
 def csv_rows(rows: Any) -> bytes:
-    """Rows as CSV."""
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    """Rows as CSV, each ended by a line feed."""
+    lines: list[str] = []
+    # Only what the end of a row holds is put between quotes, and readers take a lone return for one, too.
+    csv.writer(Rows(lines.append), lineterminator="\r\n").writerows(rows)
+    return "".join(f"{line[:-2]}\n" for line in lines).encode("utf-8", "surrogateescape")
+
+
+class Rows(NamedTuple):
+    """What csv writes to, a row at a time."""
+
+    write: Callable[[str], object]
 
 
 class Parquet:

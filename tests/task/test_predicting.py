@@ -103,7 +103,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_goes_on(run, photos, tmp_pat
     (mixed / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (mixed / "empty.png").write_bytes(b"")
     (mixed / "notes.txt").write_text("no image")
-    odd = [b'comma, "quotes".jpg', b"line\nbreak.jpg", b"caf\xe9.jpg"]
+    odd = [b'comma, "quotes".jpg', b"line\nbreak.jpg", b"carriage\rreturn.jpg", b"caf\xe9.jpg"]
     for name in odd:
         (mixed / os.fsdecode(name)).write_bytes(whole)
     predicted(run, source=mixed, out=tmp_path / "p.csv")
@@ -113,7 +113,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_goes_on(run, photos, tmp_pat
     assert wrong.keys() == {"cut.jpg", "empty.png"}
     assert "truncated" in wrong["cut.jpg"]
     said = capsys.readouterr()
-    assert "15 images in" in said.out
+    assert "16 images in" in said.out
     assert "2 of them could not be read, listed in" in said.out
     assert "1 file that is no image by suffix" in said.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mixed", "p.csv", "p.csv.unreadable.csv"]

@@ -45,13 +45,17 @@ def test_a_folder_gives_names_from_there_on_and_tells_what_it_leaves_out(place):
 
 def test_a_link_that_leads_back_is_not_followed_for_ever(place):
     os.symlink("..", place / "photos" / "sub" / "back")
+    os.symlink("..", place / "photos" / "sub" / "again")
     assert source_of("photos").total == 2
+    assert seen(source_of("photos/**/*.png")) == [(f"photos/{ODD}", 3), ("photos/two.png", 2)]
 
 
 def test_files_and_patterns_keep_their_names(place):
     assert seen(source_of("one.png")) == [("one.png", 1)]
     assert seen(source_of(["photos/two.png", "one.png"])) == [("photos/two.png", 2), ("one.png", 1)]
     assert seen(source_of("**/*.png")) == [("one.png", 1), (f"photos/{ODD}", 3), ("photos/two.png", 2)]
+    for pattern in ("photos/**", "p*/**/**/*", "photos/**/s*/../t*.png", f"{place}/**/two.png"):
+        assert 2 in [shade for _, shade in seen(source_of(pattern))], pattern
 
 
 def test_a_name_with_the_signs_of_a_pattern_is_a_name_where_it_is_there(place):
