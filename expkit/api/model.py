@@ -20,14 +20,16 @@ def load(run: str | Path, *, device: str = "cpu") -> "Model":
     """The model of a finished run: a folder, an MLflow run id, `best:FOLDER` of a study or a grid, or
     `models:/NAME/VERSION`.
 
-    Raises UserError where there is no such run, or it has no model yet.
+    `device` is cpu, cuda, cuda:1 and so on, or auto: a GPU where there is one. Raises UserError where there is no such
+    run or device, or the run has no model yet.
     """
     from expkit.tracking.finding import find_run
     from expkit.trained.classifier import Trained
+    from expkit.trainer.precision import pick_device
 
     with calling(), computing():
         folder = find_run(str(run))
-        return Model(folder, Trained.of_run(folder, device))
+        return Model(folder, Trained.of_run(folder, str(pick_device(device, "device"))))
 
 
 class Model:

@@ -13,16 +13,18 @@ LARGE = 1 << 18
 """From so many weights of a matrix on (1024 x 256), bfloat16 saves more than the casts between the types take."""
 
 
-def pick_device(name: str) -> torch.device:
-    """The torch device that `trainer.device` means. Raises UserError where this machine lacks it."""
+def pick_device(name: str, key: str = "trainer.device") -> torch.device:
+    """The torch device that a name means. Raises UserError, which names the `key`, where this machine lacks it."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"trainer.device={name} is not to be had here ({reason}); use auto, cpu or cuda") from None
+        if device.type == "meta":
+            raise RuntimeError("what lies there has no values")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise UserError(f"{key}={name} is not to be had here ({reason}); use auto, cpu or cuda") from None
     return device
 
 

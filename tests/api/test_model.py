@@ -27,6 +27,13 @@ def test_the_model_predicts_what_was_validated(trained):
     np.testing.assert_array_equal(shares.max(axis=1), table["confidence"])
 
 
+def test_a_device_that_is_not_here_is_named(trained):
+    for device in ("cuda:99", "tpu", "meta"):
+        with pytest.raises(UserError, match=f"^device={device} is not to be had here"):
+            expkit.load(trained.folder, device=device)
+    assert expkit.load(trained.folder, device="auto").classes == trained.load().classes
+
+
 def test_images_are_given_in_any_form(trained, tmp_path):
     model = trained.load()
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
