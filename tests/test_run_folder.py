@@ -154,7 +154,7 @@ def test_a_run_whose_facts_are_gone_is_named(tmp_path):
 
 def test_what_is_kept_of_the_best_epoch_is_looked_at_as_a_run_goes_on(tmp_path):
     trainer, folder = small_trainer(), RunFolder(tmp_path, "toy")
-    best = Best(folder, Recorder(folder, 18), "valid_loss", data=None)
+    best = Best(folder, Recorder(folder, 18), "valid_loss", data=None, note=lambda epoch: None)
     best.start(trainer)  # nothing is kept before the first epoch
     trainer.state.epochs = 1
     with pytest.raises(UserError, match=r"there is no file .*best\.safetensors"):

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from expkit import interrupt
 from expkit.features.extraction import Body
 from expkit.run_folder import RunFolder
+from expkit.task.evaluating import evaluate
 from expkit.task.searching import lr_find
 from expkit.task.training import train
 from expkit.trainer.loop import Trainer
@@ -91,6 +92,20 @@ def test_a_signal_at_any_moment_is_heeded_and_a_resume_leaves_the_same(config_of
         train(config, folder)
         assert left_in(folder) == expected, call
         assert equal(weights_in(folder), weights_in(whole)), call
+
+
+def test_a_recipe_stopped_after_its_phase_on_features_is_used_as_that_validated(
+    config_of, tmp_path, monkeypatch, capsys
+):
+    config, folder = config_of(*CONFIG), new_folder(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        signal_at(patch, Trainer, "logits", 28)
+        with pytest.raises(interrupt.Interrupted):
+            train(config, folder)
+    points = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    scores = evaluate(config, folder, resamples=0)["parts"]["valid"]["metrics"]
+    assert [scores["loss"]] == [point["value"] for point in points if point["name"] == "valid_loss"]
+    assert "the weights of its best epoch so far (1 of 4, phase precomputed)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("owner_and_name", [(Body, "features"), (Trainer, "logits")], ids=["precompute", "search"])

@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, read without running code."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,14 @@ SHAPE: Shape = {
 
 
 class Best(Observer):
-    """Keeps the weights and the validation predictions of the best epoch so far."""
+    """Keeps the weights and the validation predictions of the best epoch so far, and has noted how they are used."""
 
-    def __init__(self, folder: RunFolder, recorder: Recorder, metric: str, data: Data) -> None:
+    def __init__(
+        self, folder: RunFolder, recorder: Recorder, metric: str, data: Data, note: Callable[[int], None]
+    ) -> None:
+        """`note` is called with an epoch, from 1, once it is the best: each phase may read images in its own way."""
         self.folder = folder
+        self.note = note
         self.recorder = recorder
         self.metric = metric
         self.data = data
@@ -72,6 +76,7 @@ class Best(Observer):
             write_whole(self.folder.best_weights, partial(save_weights, trainer.model))
             table = prediction_table(evaluation, self.data.valid, self.data.classes)
             write_whole(self.folder.predictions, lambda path: pq.write_table(table, path))
+            self.note(trainer.state.epochs)
 
 
 class Checkpoints(Observer):

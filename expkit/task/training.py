@@ -134,9 +134,10 @@ class WholeRecord:
         self.tracker.look()
         warn_of_idle(run.config, run.recipe, run.data, len(run.trainer.hypers.dropouts))
         self.folder.note(fingerprint=run.data.fingerprint, accept_data=False)
-        self.note_outcome(run, run.epochs)
+        if not run.trainer.state.epochs:  # else it is noted of the best so far
+            self.note_outcome(run, 1)
         return [
-            Best(self.folder, recorder, run.config.objective["metric"], run.data),
+            Best(self.folder, recorder, run.config.objective["metric"], run.data, partial(self.note_outcome, run)),
             Checkpoints(self.folder, recorder, run.data.fingerprint, run.feed.epoch_steps),
             ProgressBar(recorder, run.epochs, run.feed.epoch_steps),
         ]
@@ -153,7 +154,8 @@ class WholeRecord:
         """Keep what the weights of an epoch are used by until there is a result."""
         from expkit.record.result import what_is_known
 
-        self.folder.note(outcome=what_is_known(run, epoch) | {"head_only": run.body is not None})
+        place = {"epoch": epoch, "epochs": run.epochs, "phase": run.recipe.phase_of(epoch).name}
+        self.folder.note(outcome=what_is_known(run, epoch) | {"head_only": run.body is not None} | place)
 
     def draw(self, run: Run, recorder: "Recorder", result: Mapping[str, Any]) -> None:
         """Draw the curves and, where that is wanted, the mistakes and report.html."""

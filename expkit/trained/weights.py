@@ -26,9 +26,13 @@ def weights_of(folder: RunFolder) -> Path:
     go_on = f"go on with it by  {command(f'resume={folder.path}')}"
     if not folder.best_weights.exists():
         raise UserError(f"{folder.path} was stopped before its first epoch ended, so it has no weights yet: {go_on}")
-    if outcome_of(folder).get("head_only"):
+    outcome = outcome_of(folder)
+    if outcome.get("head_only"):
         raise UserError(
             f"{folder.path} is not finished, and what it keeps until then are the weights of its head alone: {go_on}"
         )
-    log.warning("%s is not finished: what is used are the weights of its best epoch so far; %s", folder.path, go_on)
+    place = f" ({outcome['epoch']} of {outcome['epochs']}, phase {outcome['phase']})" if "phase" in outcome else ""
+    log.warning(
+        "%s is not finished: what is used are the weights of its best epoch so far%s; %s", folder.path, place, go_on
+    )
     return folder.best_weights
