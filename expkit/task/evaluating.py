@@ -61,7 +61,7 @@ def evaluate(
         from expkit.trained import evaluations
         from expkit.wiring import read
 
-        check_keys(folder, name, tta, use_max)
+        check_keys(folder, name, tta, beta, use_max)
         measuring = measuring_of(config, folder, tta=tta, beta=beta, use_max=use_max)
         data = read(config.data)
         is_own = check_data(data, folder, measuring, calibrate)
@@ -79,15 +79,21 @@ def evaluate(
         return content
 
 
-def check_keys(folder: RunFolder, name: str | None, tta: int, use_max: bool) -> None:
+def check_keys(folder: RunFolder, name: str | None, tta: int, beta: float, use_max: bool) -> None:
     """Raise UserError for keys of `evaluate` that do not fit each other, and a folder that is no run's."""
     from expkit.trained.evaluations import check_name
+    from expkit.trainer.evaluate import PLAIN
 
     if name is not None:
         check_name(name)
     refuse_fresh(folder, "task=evaluate needs a run that was trained: name it with run=RUN, in place of an experiment")
     if use_max and not tta:
         raise UserError("task.use_max is about augmented views: say how many with task.tta, such as task.tta=4")
+    if beta != PLAIN and (use_max or not tta):
+        why = (
+            "with task.use_max there is none" if use_max else "say of how many views with task.tta, such as task.tta=4"
+        )
+        raise UserError(f"task.beta={beta:g} is the share of the image as it is in an average over views: {why}")
 
 
 def after_training(

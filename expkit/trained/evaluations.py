@@ -24,7 +24,7 @@ from expkit.run_folder import RunFolder
 from expkit.trained.calibration import temperature_of
 from expkit.trained.measuring import Measuring
 from expkit.trained.scores import calibration_error, scores_of
-from expkit.trainer.evaluate import confusion_matrix, measure
+from expkit.trainer.evaluate import PLAIN, confusion_matrix, measure
 from expkit.whole_files import write_json, write_whole
 
 log = logging.getLogger("expkit")
@@ -114,7 +114,8 @@ def name_of(data: Mapping[str, Any], is_own: bool, measuring: Measuring) -> str:
         base = "data"
     if not measuring.tta:
         return base
-    return f"{base}_tta{measuring.tta}" + ("_max" if measuring.use_max else "")
+    mixed = "_max" if measuring.use_max else "" if measuring.beta == PLAIN else f"_beta{measuring.beta:g}"
+    return f"{base}_tta{measuring.tta}{mixed}"
 
 
 def check_name(name: str) -> None:

@@ -124,9 +124,14 @@ def test_views_average_as_beta_and_use_max_say(trained, colour_folders):
     assert views["loss"] != pytest.approx(plain["loss"], rel=1e-4)
     largest = evaluate(config, folder, tta=2, use_max=True, **QUICK)["parts"]["valid"]["metrics"]
     assert largest["loss"] not in (pytest.approx(plain["loss"]), pytest.approx(views["loss"]))
-    assert {path.name for path in (folder.path / "evaluations").iterdir()} == {"own", "own_tta2", "own_tta2_max"}
+    assert {path.name for path in (folder.path / "evaluations").iterdir()} == {
+        *("own", "own_tta2_beta1", "own_tta2_beta0", "own_tta2_max")
+    }
     with pytest.raises(UserError, match=r"task\.use_max is about augmented views"):
         evaluate(config, folder, use_max=True)
+    for keys, why in (({"beta": 0.5}, "say of how many"), ({"beta": 0.5, "tta": 2, "use_max": True}, "there is none")):
+        with pytest.raises(UserError, match=rf"^task\.beta=0\.5 is the share .* {why}"):
+            evaluate(config, folder, **keys)
 
 
 def test_other_data_is_matched_by_class_names_never_by_numbers(trained, config_of, colour_folders, capsys):
