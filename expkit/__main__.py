@@ -18,24 +18,17 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from expkit import interrupt, trust
-from expkit.build import build
 from expkit.causes import is_full
+from expkit.command_line.going_on import is_sweep, resume_run, resume_sweep
 from expkit.command_line.hydra_line import run_hydra, split_folders
-from expkit.command_line.of_run import config_for
+from expkit.command_line.of_run import run_of, unquoted
 from expkit.command_line.one_run import run_composed
 from expkit.config.composed import explain
-from expkit.config.composition import expanded
-from expkit.config.edited import heed_edits
-from expkit.config.files import load_yaml
 from expkit.config.schema import ROOT
-from expkit.errors import UserError, named
+from expkit.errors import UserError
 from expkit.grid.again import is_sent
-from expkit.project import project_of
 from expkit.threads import leave
-from expkit.tracking import send_rest
-from expkit.tracking.finding import config_of, find_run
 from expkit.urls import hide
-from expkit.whole_files import read_json
 from expkit.words import many
 
 NO_FOLDER = (errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -52,10 +45,10 @@ def main() -> None:
             print(list_experiments(), flush=True)
         elif resumed := [argument for argument in arguments if argument.startswith("resume=")]:
             others = [argument for argument in arguments if argument is not resumed[0]]
-            resume(expanded(resumed[0].removeprefix("resume=")), others)
+            resume(unquoted(resumed[0].removeprefix("resume=")), others)
         elif named := [argument for argument in arguments if argument.startswith("run=")]:
             others = [argument for argument in arguments if argument is not named[0]]
-            run_of(expanded(named[0].removeprefix("run=")), others)
+            run_of(named[0].removeprefix("run="), *split_folders(others))
         else:
             compose_and_run()
 
@@ -172,38 +165,14 @@ def run_task(composed: DictConfig) -> object:
 
 
 def resume(run: str, others: list[str]) -> None:
-    """Go on with an interrupted run, in its folder and with its config; of a sweep, send what is not tracked yet.
-
-    Of `others`, `resume.allow=[KEY,...]` names changes that are meant: keys of config.yaml, and `data` for its keys
-    below data and the images themselves, which are taken as they are now.
-    """
+    """Go on with an interrupted run; of a sweep, send what is not tracked yet. `others` may hold `resume.allow`."""
     allowed, others = allowance(others)
     if others:
         raise UserError(f"resume={run} goes on with the config of that run, so leave {others[0]!r} out")
-    sweep = Path(run).resolve()
-    if "kind" in read_json(sweep / "run.json"):
-        go_back(sweep)
-        send_rest(sweep)
-        return
-    folder = find_run(run)
-    with folder.held():
-        edits = heed_edits(folder, allowed)
-        if "data" in allowed:
-            folder.note(accept_data=True)
-    for line in edits:
-        print(f"going on with a change: {line}")
-    go_back(folder.path)
-    with named(str(folder.config)):
-        config = config_of(load_yaml(folder.config))
-    build(config.task, config, folder, group="task")
-
-
-def run_of(run: str, others: list[str]) -> object:
-    """Do with a run that was trained what the task among `others` says."""
-    uris = [one.partition("=")[2] for one in others if one.startswith("tracking.uri=")]
-    folder = find_run(run, uris[-1] if uris else None)
-    config = config_for(folder, *split_folders(others))
-    return build(config.task, config, folder, group="task")
+    if is_sweep(run):
+        resume_sweep(Path(run).resolve())
+    else:
+        resume_run(run, allowed)
 
 
 def allowance(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -217,12 +186,6 @@ def allowance(arguments: list[str]) -> tuple[list[str], list[str]]:
         else:
             others.append(argument)
     return allowed, others
-
-
-def go_back(folder: Path) -> None:
-    """Change to the directory that the run's relative paths lead from."""
-    facts = read_json(folder / "run.json")
-    os.chdir(project_of(folder, facts if facts.get("place") else read_json(folder / "run.json", "started_in")))
 
 
 def list_experiments() -> str:
