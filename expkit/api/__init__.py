@@ -2,7 +2,7 @@
 
     import expkit
 
-    run = expkit.run("+experiment=digits", "epochs=1")
+    run = expkit.run("+experiment=digits", "epochs=1")  # stopped? expkit.resume(run.folder)
     model = expkit.load(run.folder)
     model.predict(["a.jpg", "b.png"])
     model.evaluate("more_photos").metrics
@@ -13,7 +13,7 @@ handlers stay as they are, and several runs may follow one another in a process.
 """
 
 from expkit.api.model import Model, load
-from expkit.api.running import Result, compose, run
+from expkit.api.running import Result, compose, resume, run
 from expkit.api.sweeping import sweep
 
-__all__ = ["Model", "Result", "compose", "load", "run", "sweep"]
+__all__ = ["Model", "Result", "compose", "load", "resume", "run", "sweep"]

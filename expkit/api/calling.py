@@ -66,6 +66,16 @@ def environment_kept() -> Iterator[None]:
 
 
 @contextmanager
+def directory_kept() -> Iterator[None]:
+    """Put the working directory back."""
+    before = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
 def hydra_kept() -> Iterator[None]:
     """Put back what Hydra was initialized with, in a program that uses it itself."""
     from hydra.core.global_hydra import GlobalHydra

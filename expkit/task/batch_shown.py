@@ -1,5 +1,7 @@
 """`task=show_batch`: what the model will see, before it is trained."""
 
+from pathlib import Path
+
 from expkit.check import checked, nearest
 from expkit.command import shown
 from expkit.config.plan import plan
@@ -11,10 +13,10 @@ from expkit.screen import say
 
 
 @checked
-def show_batch(config: Config, folder: RunFolder, *, phase: str | None = None) -> None:
+def show_batch(config: Config, folder: RunFolder, *, phase: str | None = None) -> Path:
     """Draw the first training images of the experiment with their labels, as augmentation leaves them.
 
-    Leaves plots/batch.png in `folder`; trains nothing.
+    Leaves plots/batch.png in `folder`, and gives its path; trains nothing.
 
     Args:
         config: the experiment.
@@ -35,3 +37,4 @@ def show_batch(config: Config, folder: RunFolder, *, phase: str | None = None) -
     path = folder.plots / "batch.png"
     draw_batch(path, config, data, named[phase] if phase else shown_phase(config, recipe))
     say(str(shown(path)))
+    return path

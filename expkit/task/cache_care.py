@@ -1,7 +1,8 @@
 """`task=cache`: what lies in the feature cache, and what of it can go."""
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from expkit.check import NotNegative, checked
 from expkit.config.schema import Config
@@ -19,11 +20,11 @@ DAY = 86400.0
 
 
 @checked
-def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None = None) -> None:
+def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None = None) -> list[dict[str, Any]]:
     """Print what the feature cache holds, how large it is and when it was last used, and remove what is old.
 
-    What killed builds left goes along. What another process builds or reads is left alone. The experiment does not
-    matter.
+    Gives a row for each entry that is left. What killed builds left goes along. What another process builds or reads is
+    left alone. The experiment does not matter.
 
     Args:
         config: the experiment.
@@ -49,6 +50,7 @@ def cache(config: Config, folder: RunFolder, *, older_than: NotNegative | None =
         where.print(table(found))
     total = in_words(sum(one.size for one in found))
     where.print(f"{many(len(found), 'entry', 'entries')}, {total} in {entries.folder}", highlight=False, soft_wrap=True)
+    return [asdict(one) for one in found]
 
 
 def table(found: "list[Item]") -> "Table":

@@ -35,8 +35,8 @@ def export(
     *,
     out: str,
     format: Literal["safetensors", "onnx", "torch_export"] = "safetensors",
-) -> None:
-    """Write the model of a run, its classes, how it reads images and a card into a new folder that needs no expkit.
+) -> Path:
+    """Write the model of a run, its classes, how it reads images and a card into a new folder, and give its path.
 
     Before the folder is there, the export is compared with the run's own model, on its validation images where its data
     is still here. The weights are those of the best epoch so far where the run is not finished.
@@ -60,6 +60,7 @@ def export(
     names = ", ".join(sorted(path.name for path in place.iterdir()))
     lines = [f"{shown(place)}: {names}", f"  checked {comparison.told}"]
     console(report=True).print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
+    return place
 
 
 def sample(config: Config, trained: "Trained") -> "Sample":

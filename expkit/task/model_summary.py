@@ -1,7 +1,7 @@
 """`task=summary`: what an experiment trains, before it does."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from expkit.build import build
 from expkit.check import checked
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @checked
-def summary(config: Config, folder: RunFolder) -> None:
-    """Print the layer groups of the experiment's model, and what each phase of its transfer trains.
+def summary(config: Config, folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
+    """Print the layer groups of the experiment's model, and what each phase of its transfer trains; gives both as rows.
 
     Groups come with their layers, numbers of parameters and sizes, phases with their epochs. Reads the data for the
     number of classes; trains nothing and leaves nothing but the config in `folder`.
@@ -49,6 +49,14 @@ def summary(config: Config, folder: RunFolder) -> None:
     where.print(group_table(groups))
     where.print()
     where.print(phase_table(phases, trained))
+    moved = [sum(group.trainable for group in moving(*pair)) for pair in zip(phases, trained, strict=True)]
+    return {
+        "groups": [{"group": one.name, "parameters": one.parameters, "bytes": one.size} for one in groups],
+        "phases": [
+            {"phase": phase.name, "epochs": phase.epochs, "trains": what_trains(phase, rows), "parameters": count}
+            for phase, rows, count in zip(phases, trained, moved, strict=True)
+        ],
+    }
 
 
 def group_table(groups: "Sequence[GroupSummary]") -> "Table":
@@ -79,11 +87,14 @@ def phase_table(phases: "Sequence[Phase]", trained: "Sequence[Sequence[GroupSumm
     table.add_column("trains", overflow="fold")
     table.add_column("parameters", justify="right", no_wrap=True)
     for phase, groups in zip(phases, trained, strict=True):
-        # Precomputed features never meet the body, so not even its norms move.
-        moved = groups[-1:] if phase.precompute else groups
-        count = sum(group.trainable for group in moved)
+        count = sum(group.trainable for group in moving(phase, groups))
         table.add_row(phase.name, str(phase.epochs), what_trains(phase, groups), f"{count:,}")
     return table
+
+
+def moving(phase: "Phase", groups: "Sequence[GroupSummary]") -> "Sequence[GroupSummary]":
+    """The layer groups that a phase can train: precomputed features never meet the body, so not even its norms move."""
+    return groups[-1:] if phase.precompute else groups
 
 
 def what_trains(phase: "Phase", groups: "Sequence[GroupSummary]") -> str:

@@ -38,8 +38,8 @@ def predict(
     probabilities: bool = False,
     column: str | None = None,
     root: str | None = None,
-) -> None:
-    """Write the class of each image of a source, and the probability of it, to a table.
+) -> Path | None:
+    """Write the class of each image of a source, and the probability of it, to a table; gives its path.
 
     The model, how it reads images, its classes and their calibration come from the run alone; of the config count
     `batch_size`, `num_workers` and the trainer's device, threads and precision. Files that cannot be read are listed in
@@ -61,7 +61,7 @@ def predict(
     Raises UserError where there is nothing to classify or to classify by, or where the table is there already.
     """
     from expkit.trained.machine import on_this_machine
-    from expkit.trained.output import check_out
+    from expkit.trained.output import STANDARD_OUTPUT, check_out
     from expkit.trained.sources import source_of
     from expkit.trained.tables import Wanted
 
@@ -80,6 +80,7 @@ def predict(
             raise UserError(f"task.top_k={top_k} is more than the model has classes, {len(trained.classes)}")
         wanted = Wanted(trained.classes, top_k, probabilities)
         write(config, trained, images, wanted, out)
+        return None if out == STANDARD_OUTPUT else Path(out).absolute()
 
 
 def write(config: Config, trained: "Trained", source: "Source", wanted: "Wanted", out: str) -> None:

@@ -1,5 +1,6 @@
 """`task=report`: the page of a run, made again from its folder."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from expkit.build import build
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 
 @checked
-def report(config: Config, folder: RunFolder, *, grad_cam: NotNegativeInt = 8) -> None:
+def report(config: Config, folder: RunFolder, *, grad_cam: NotNegativeInt = 8) -> Path:
     """Write report.html of the run in `folder`, and the pictures that it shows, and send them to its MLflow run.
 
-    Evaluations since the training are on it. Where the run's images are gone or have changed, it is made without
-    examples, and says so.
+    Gives the path of the page. Evaluations since the training are on it. Where the run's images are gone or have
+    changed, it is made without examples, and says so.
 
     Args:
         config: the run's.
@@ -47,6 +48,7 @@ def report(config: Config, folder: RunFolder, *, grad_cam: NotNegativeInt = 8) -
         say(str(shown(page)))
         tracker: Tracker = build(config.tracking, folder, group="tracking")
         tracker.update()
+        return page
 
 
 def data_of(config: Config, fingerprint: str) -> "tuple[Data | None, str]":

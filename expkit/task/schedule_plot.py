@@ -1,5 +1,7 @@
 """`task=plot_schedule`: the schedules of an experiment, without data or training."""
 
+from pathlib import Path
+
 from expkit.build import build
 from expkit.check import checked
 from expkit.config.plan import plan
@@ -14,10 +16,11 @@ DRAWN = 1000
 
 
 @checked
-def plot_schedule(config: Config, folder: RunFolder) -> None:
+def plot_schedule(config: Config, folder: RunFolder) -> Path:
     """Draw the schedules of the experiment as its optimizer would hold them, without data or training.
 
-    Leaves plots/schedule.png in `folder`. Learning rates that only the LR finder could tell are drawn as 1.
+    Leaves plots/schedule.png in `folder`, and gives its path. Learning rates that only the LR finder could tell are
+    drawn as 1.
     Raises UserError for schedules that do not fit the epochs or layer groups.
     """
     import numpy as np
@@ -44,3 +47,4 @@ def plot_schedule(config: Config, folder: RunFolder) -> None:
     path = folder.plots / "schedule.png"
     draw_schedule(path, np.array(epochs), columns, optimizer.groups, recipe.starts, "epoch")
     say(str(path))
+    return path

@@ -76,8 +76,11 @@ class StandardOutput:
 
     def write(self, content: bytes) -> None:
         """Write, and let whoever reads have it."""
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        if binary := getattr(sys.stdout, "buffer", None):
+            binary.write(content)
+            binary.flush()
+        else:  # a notebook shows text
+            sys.stdout.write(content.decode("utf-8", "replace"))
 
     def finish(self) -> None:
         """All is written."""

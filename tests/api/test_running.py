@@ -1,11 +1,17 @@
 """expkit from Python, as a notebook calls it."""
 
+import os
+
 import pytest
+from PIL import Image
 
 import expkit
 from expkit.errors import UserError
+from expkit.interrupt import Interrupted
+from expkit.trainer.loop import Trainer
 from expkit.whole_files import read_json
 from tests.api.conftest import SMALL
+from tests.test_stops import signal_at
 
 
 def test_a_run_leaves_what_the_command_line_leaves(trained):
@@ -15,6 +21,43 @@ def test_a_run_leaves_what_the_command_line_leaves(trained):
     assert trained.history["valid_loss"].tolist() == [result["metrics"]["last"]["valid_loss"]]
     assert trained.predictions.columns.tolist() == ["file", "label", "prediction", "confidence", "loss"]
     assert "valid_accuracy" in trained._repr_html_()
+
+
+def test_what_other_tasks_give_is_usable(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = expkit.run(*SMALL, "task=lr_find", "lr_find.num_it=20", "lr_find.suggest=minimum")
+    assert found.value == found.suggestions["minimum"]
+    groups, phases = expkit.run(*SMALL, "task=summary").value.values()
+    assert groups["parameters"].sum() == phases.loc["all", "parameters"] > 0
+    picture = expkit.run(*SMALL, "task=plot_schedule")
+    assert picture.value == picture.folder / "plots" / "schedule.png"
+    assert picture.value.exists()
+    run = f"run={trained.folder}"
+    scores = expkit.run(run, "task=evaluate", "task.resamples=20").value
+    assert scores.metrics.loc["valid", "accuracy"] == trained.value
+    Image.new("RGB", (20, 20)).save("a.png")
+    for out in ("p.csv", "p.parquet"):
+        table = expkit.run(run, "task=predict", "task.source=a.png", f"task.out={out}").predictions
+        assert table["class"].tolist() == trained.load().predict("a.png")["class"].tolist()
+    assert expkit.run(run, "task=export", "task.out=exported").value == tmp_path / "exported"
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = (*SMALL, "hydra.run.dir=run", "epochs=2")
+    with monkeypatch.context() as patch:
+        signal_at(patch, Trainer, "evaluate", 2)
+        with pytest.raises(Interrupted):
+            expkit.run(*told)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"expkit\.resume\(RUN\)"):
+        expkit.run("resume=../run")
+    run = expkit.resume("../run")
+    assert run.folder == tmp_path / "run"
+    assert run.value == run.metrics.loc["best", "valid_accuracy"]
+    assert len(run.history) == 2
+    assert os.getcwd() == str(tmp_path / "elsewhere")
 
 
 def test_a_mistake_is_an_exception_with_a_sentence(tmp_path, monkeypatch):
