@@ -57,7 +57,7 @@ def config_of(composed: DictConfig | ListConfig) -> Config:
     """
     config = plain(composed)
     weights = config.model.get("weights")
-    if not isinstance(weights, str) or not NO_PATH.match(weights) or Path(weights).exists():
+    if not isinstance(weights, str) or not NO_PATH.match(weights) or os.path.exists(weights):
         return config
     try:
         folder = path_of(weights, config.tracking.get("uri"))
@@ -77,7 +77,7 @@ def find_run(run: str, uri: str | None = None) -> RunFolder:
 def path_of(run: str, uri: str | None) -> Path:
     """The folder that RUN means, which may be none of a run where RUN is a path."""
     path = Path(run)
-    if path.exists():
+    if os.path.exists(path):  # also asked of what is too long for a path
         return path
     if run.startswith(BEST):
         sweep = path_of(run.removeprefix(BEST), uri) if RUN_ID.fullmatch(run.removeprefix(BEST)) else run[len(BEST) :]

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable, Iterator
 from functools import partial
 from io import BufferedReader
@@ -25,8 +26,8 @@ Listed = Callable[[], Iterator[bytes]]
 def listed(path: str, column: str | None) -> Listed:
     """The paths in a list, of a table those in `column`. Raises UserError where it cannot be read."""
     try:
-        with open(path, "rb"):
-            pass
+        with open(path, "rb") as handle:
+            refuse_wide(handle.read(2), path)
     except OSError as error:
         raise UserError(f"task.source: {path} cannot be opened ({error.strerror})") from None
     if path.lower().endswith(TABLES):
@@ -34,6 +35,12 @@ def listed(path: str, column: str | None) -> Listed:
     if column is not None:
         raise UserError(f"task.column={column} is for tables (.csv, .tsv); {path} is read as a path a line")
     return partial(lines, path)
+
+
+def refuse_wide(start: bytes, what: str) -> None:
+    """Raise UserError for a list that begins as text of UTF-16 does, which PowerShell writes."""
+    if start[:2] in (BOM_UTF16_LE, BOM_UTF16_BE):
+        raise UserError(f"task.source: {what} is written in UTF-16: save it as UTF-8 (PowerShell: -Encoding utf8)")
 
 
 def lines(path: str) -> Iterator[bytes]:
@@ -51,6 +58,7 @@ def lines_of(stream: BufferedReader | BinaryIO) -> Iterator[bytes]:
     rest, end = b"", b""
     while block := read(BLOCK):
         if not end:
+            refuse_wide(block, "standard input")
             block = block.removeprefix(BOM)
             end = b"\0" if b"\0" in block else b"\n"
         *whole, rest = (rest + block).split(end)

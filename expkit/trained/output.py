@@ -242,5 +242,6 @@ def check_out(out: str) -> None:
     if not path.parent.is_dir():
         raise UserError(f"{KEY}: there is no folder {path.parent}; make it, or choose another {KEY}")
     for there in (path, unreadable_list(path)):
-        if there.exists() and not (there != path and beside(path, ".partial.json").exists()):
+        # os.path finds nothing at a name that is too long, which is told once it is written to.
+        if os.path.exists(there) and not (there != path and os.path.exists(beside(path, ".partial.json"))):
             raise UserError(f"{KEY}: {there} is there already, and is not written over: choose another name")

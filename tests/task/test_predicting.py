@@ -221,6 +221,7 @@ def test_a_file_that_is_there_is_not_written_over(run, photos, tmp_path):
     [
         ({"out": "p.xlsx"}, "must end in .csv or .parquet"),
         ({"out": "lacking/p.csv"}, "there is no folder lacking"),
+        ({"out": f"{'a' * 250}.csv"}, r"a\.csv could not be written \(File name too long\)"),
         ({"out": "/proc/p.csv"}, "could not be written"),
         ({"source": "lacking"}, "lacking does not exist"),
         ({"top_k": 4}, "task.top_k=4 is more than the model has classes, 3"),

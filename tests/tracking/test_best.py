@@ -67,6 +67,8 @@ def test_what_has_no_best_run_is_refused_with_what_to_write(tmp_path, monkeypatc
         "best:outputs": "is the folder of no study and no grid: give that of one, such as best:outputs/sweep_a",
         "best:nowhere": "leads nowhere: give the folder of a study or a grid",
         "best:mixed": r"objectives that do not compare \(valid_accuracy, valid_f1\)",
+        "a" * 300: "is neither a run folder nor the id of a run",
+        f"best:{'a' * 300}": r"cannot be read \(File name too long\)",
         "new": "new is a study, not a run: write best:new for its best run",
     }.items():
         with pytest.raises(UserError, match=words):

@@ -139,6 +139,7 @@ def write(path, content):
     ("given", "make", "expected"),
     [
         ("lacking", None, "task.source: lacking does not exist; give a folder"),
+        ("a" * 300, None, "a does not exist; give a folder"),
         ("*.tif", None, "no file fits the pattern"),
         ("empty", lambda: os.mkdir("empty"), "there is no image below empty, and no other file"),
         ("texts", lambda: (os.mkdir("texts"), write("texts/a.md", b"x")), "no image below texts; left out: 1 file"),
@@ -149,6 +150,8 @@ def write(path, content):
         ("a.txt", lambda: write("a.txt", b"\n"), "a.txt is empty"),
         ("a.txt", lambda: write("a.txt", b"no.png\n"), "names no.png first, which does not lie in the working"),
         ("photos/a.txt", lambda: write("photos/a.txt", b"one.png\n"), "give task.root=."),
+        ("a.txt", lambda: write("a.txt", "one.png\n".encode("utf-16")), "a.txt is written in UTF-16: save it as UTF-8"),
+        ("a.csv", lambda: write("a.csv", "file\none.png\n".encode("utf-16")), "a.csv is written in UTF-16"),
         ("a.csv", lambda: write("a.csv", b""), "a.csv is empty"),
         ("a.csv", lambda: write("a.csv", b"x,y\n1,2\n"), r"none of its columns \(x, y\) may: give task.column"),
         ("a.csv", lambda: write("a.csv", b"x,file\n1\n"), "line 2 of a.csv has no path"),
