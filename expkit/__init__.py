@@ -3,7 +3,7 @@
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from expkit.api import Model, Result, compose, load, resume, run
+from expkit.api import Model, Result, compare, compose, load, resume, run
 
 if TYPE_CHECKING:
     from expkit.api import sweep as sweep
@@ -21,5 +21,5 @@ else:
 
     sweep.__class__ = Callable
 
-__all__ = ["Model", "Result", "compose", "load", "resume", "run", "sweep"]
+__all__ = ["Model", "Result", "compare", "compose", "load", "resume", "run", "sweep"]
 __version__ = "0.1.0"

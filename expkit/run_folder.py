@@ -20,7 +20,7 @@ from expkit.urls import hide
 from expkit.whole_files import read_json, write_json, write_whole, writing
 
 RUN_FILES = (
-    *("audit", "calibration.json", "checkpoints", "config.yaml", "end.json", "evaluations", "expkit.log"),
+    *("audit", "calibration.json", "checkpoints", "comparison", "config.yaml", "end.json", "evaluations", "expkit.log"),
     "metrics.jsonl",
     *(
         "plots",

@@ -3,11 +3,10 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from expkit.build import build
 from expkit.command import command
@@ -19,6 +18,7 @@ from expkit.errors import UserError, named
 from expkit.project import project_of
 from expkit.run_folder import RunFolder
 from expkit.secrets import resolved
+from expkit.task.earlier_run import at
 from expkit.tracking.finding import config_of, find_run
 from expkit.whole_files import read_json
 
@@ -123,15 +123,3 @@ def used(config: DictConfig, fresh: DictConfig, uses: Sequence[str]) -> DictConf
 def group_of(one: Override) -> str:
     """The group of the config, or key at its top, that an override is about."""
     return str(one.key_or_group).split(".")[0]
-
-
-def at(folder: Path, node: Any) -> Any:
-    """A value or node of a config whose relative paths lead from `folder`, where something lies there."""
-    if isinstance(node, DictConfig):
-        return OmegaConf.create({key: at(folder, node._get_node(key)) for key in node})
-    if isinstance(node, ListConfig):
-        return OmegaConf.create([at(folder, node._get_node(number)) for number in range(len(node))])
-    value = node._value() if hasattr(node, "_value") else node
-    if isinstance(value, str) and value and os.path.lexists(folder / value):
-        return str(folder / value)
-    return node

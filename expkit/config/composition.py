@@ -55,6 +55,8 @@ class Repository(ConfigRepository):
 
 NAMELESS = "expkit"
 """What conf/config.yaml calls a job that nobody named."""
+ALONE = ("compare",)
+"""Tasks that have nothing to do with an experiment: without one they are called after themselves."""
 
 
 class Loader(ConfigLoaderImpl):
@@ -79,7 +81,10 @@ class Loader(ConfigLoaderImpl):
             raise UserError(f"the defaults of {names} lead in a circle: take one of them out") from error
         self.named = self.named or name_of_data(config)
         if config.hydra.job.name == NAMELESS:
-            config.hydra.job.name = config.hydra.runtime.choices.get("experiment") or self.named
+            choices = config.hydra.runtime.choices
+            config.hydra.job.name = choices.get("experiment") or (
+                choices.task if choices.get("task") in ALONE else self.named
+            )
         check_hydra(config.hydra)
         hide_in_logs(config.hydra.hydra_logging)
         for node, key in ((config.hydra.run, "dir"), (config.hydra.sweep, "dir"), (config.hydra.sweeper, "storage")):

@@ -24,7 +24,7 @@ from expkit.grid.again import asked, hold
 from expkit.run_folder import RunFolder, hide_in_files
 from expkit.screen import say
 from expkit.secrets import as_written, resolved, typed_overrides
-from expkit.task.next_steps import next_steps
+from expkit.task.next_steps import next_comparison, next_steps
 from expkit.tracking import tracker_of
 from expkit.tracking.best import BEST, Candidate, best_in
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
@@ -154,10 +154,12 @@ def best_of(grid: RunFolder) -> Candidate | None:
 def tell(grid: RunFolder, best: Candidate) -> None:
     """Print the best job of a grid that trained, and what can be done with its model next."""
     version = registered(RunFolder(best.folder, ""))
+    finished = sum((job / "result.json").exists() for job in nested_in(grid.path))
     lines = [
         f"{best.metric} {best.value:.4f} in job {best.number}, the best of {grid.path.name}",
         f"  folder   {shown(best.folder)}",
         *([f"  model    registered as {version}"] if version else []),
+        *([next_comparison(grid.path)] if finished > 1 else []),
         *next_steps(f"{BEST}{shown(grid.path)}", grid.experiment),
     ]
     say("\n".join(lines), report=True)

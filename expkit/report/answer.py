@@ -1,16 +1,13 @@
 """The answer of a run: how good its model is, what it was trained on, and how it is used."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from expkit.command import command, shown
 from expkit.run_folder import RunFolder
+from expkit.trained.scores import share_interval
 from expkit.words import duration, many
-
-Z = 1.959964
-"""The 97.5% quantile of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,7 @@ class Score:
     @property
     def interval(self) -> tuple[float, float]:
         """Where the accuracy on all images of this kind lies, 95 times of 100."""
-        share, spread = self.accuracy, Z**2 / self.images
-        middle = share + spread / 2
-        reach = Z * math.sqrt(share * (1 - share) / self.images + spread / self.images / 4)
-        return (max(0.0, (middle - reach) / (1 + spread)), min(1.0, (middle + reach) / (1 + spread)))
+        return share_interval(self.accuracy, self.images)
 
 
 def scores_of(result: Mapping[str, Any], right: int, images: int) -> list[Score]:

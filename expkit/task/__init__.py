@@ -3,6 +3,7 @@
 from expkit.task.auditing import audit
 from expkit.task.batch_shown import show_batch
 from expkit.task.cache_care import cache
+from expkit.task.comparing import compare
 from expkit.task.evaluating import evaluate
 from expkit.task.exporting import export
 from expkit.task.model_summary import summary
@@ -15,6 +16,7 @@ from expkit.task.training import train
 __all__ = [
     "audit",
     "cache",
+    "compare",
     "evaluate",
     "export",
     "lr_find",

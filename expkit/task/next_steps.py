@@ -1,6 +1,8 @@
 """The commands that come next after a training, ready to paste."""
 
-from expkit.command import command, override
+from pathlib import Path
+
+from expkit.command import command, override, shown
 
 
 def next_steps(run: str, name: str) -> list[str]:
@@ -11,3 +13,8 @@ def next_steps(run: str, name: str) -> list[str]:
         "export": command(f"run={run}", "task=export", override("task.out", f"{name}_export")),
     }
     return [f"  {what:<7}  {line}" for what, line in commands.items()]
+
+
+def next_comparison(sweep: Path) -> str:
+    """How the best runs of a study or a grid are set side by side, as a line of such commands."""
+    return f"  differ   {command('task=compare', override('task.runs', str(shown(sweep))))}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from expkit.build import build
 from expkit.check import NotNegativeInt, checked
 from expkit.command import command, shown
-from expkit.config.schema import Config
+from expkit.config.schema import Config, Node
 from expkit.errors import UserError
 from expkit.logs import logging_to
 from expkit.run_folder import RunFolder
@@ -42,7 +42,7 @@ def report(config: Config, folder: RunFolder, *, grad_cam: NotNegativeInt = 8) -
                 f"was stopped goes on by  {command('resume=RUN')}"
             )
         result = read_json(folder.result, "classes", "metrics", "best_epoch", "epochs", "seconds", "fingerprint")
-        data, lacking = data_of(config, result["fingerprint"])
+        data, lacking = data_of(config.data, result["fingerprint"])
         unexplained = explain(config, folder, data, grad_cam) if data and grad_cam else ""
         page = make_report(config, folder, result, data, lacking=lacking, unexplained=unexplained)
         say(str(shown(page)))
@@ -51,22 +51,22 @@ def report(config: Config, folder: RunFolder, *, grad_cam: NotNegativeInt = 8) -
         return page
 
 
-def data_of(config: Config, fingerprint: str) -> "tuple[Data | None, str]":
+def data_of(data: Node, fingerprint: str) -> "tuple[Data | None, str]":
     """The data of a run, None where it is gone or another; and then why there are no examples."""
     from expkit.own_functions import made
 
     # To fetch a data set for a page would be a surprise.
-    node = {**config.data, "download": False} if "download" in config.data else config.data
+    node = {**data, "download": False} if "download" in data else data
     try:
-        data: Data = made(node, group="data")
+        read: Data = made(node, group="data")
     except UserError as error:
         return None, f"The run's images cannot be read, so there are no examples of its mistakes: {error}"
-    if data.fingerprint != fingerprint:
+    if read.fingerprint != fingerprint:
         return None, (
-            f"The run's images have changed since it trained (fingerprint {data.fingerprint}, then {fingerprint}), so "
+            f"The run's images have changed since it trained (fingerprint {read.fingerprint}, then {fingerprint}), so "
             "there are no examples of its mistakes."
         )
-    return data, ""
+    return read, ""
 
 
 def explain(config: Config, folder: RunFolder, data: "Data", count: int) -> str:

@@ -1,5 +1,6 @@
 """How good predictions are: scikit-learn's sums over N images of C classes, with bootstrap intervals."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ BINS = 15
 """Bins of confidence in the expected calibration error, as in Guo et al. (2017)."""
 PAIRS = 10
 """So many pairs of classes are told that are confused most."""
+Z = 1.959964
+"""The 97.5% quantile of the normal distribution."""
 AVERAGES = ("macro", "weighted")
 """Over classes: each alike, or by its images."""
 
@@ -136,6 +139,17 @@ def confused(matrix: Numbers, classes: Sequence[str]) -> list[dict[str, Any]]:
         for row, column in zip(*np.unravel_index(order, wrong.shape), strict=True)
         if wrong[row, column]
     ]
+
+
+def share_interval(share: float, images: int) -> tuple[float, float]:
+    """Where a share lies, 95 times of 100, of which `images` images are a sample (Wilson, 1927).
+
+    It holds for a small sample and a faultless one, too.
+    """
+    spread = Z**2 / images
+    middle = share + spread / 2
+    reach = Z * math.sqrt(share * (1 - share) / images + spread / images / 4)
+    return (max(0.0, (middle - reach) / (1 + spread)), min(1.0, (middle + reach) / (1 + spread)))
 
 
 def intervals(

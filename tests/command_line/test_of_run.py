@@ -1,9 +1,10 @@
 import pytest
 from omegaconf import OmegaConf
 
-from expkit.command_line.of_run import at, config_for, store_in, unquoted
+from expkit.command_line.of_run import config_for, store_in, unquoted
 from expkit.errors import UserError
 from expkit.run_folder import RunFolder
+from expkit.task.earlier_run import at
 from tests.conftest import composed
 
 

@@ -24,7 +24,7 @@ from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import Sweep
 from expkit.sweep.study import FAILED, STOPPED, WORKER, best_so_far, count, is_lost, standing, value_of
 from expkit.sweep.work.trial import OVERRIDES, WEIGHTS
-from expkit.task.next_steps import next_steps
+from expkit.task.next_steps import next_comparison, next_steps
 from expkit.tracking.best import BEST
 from expkit.tracking.finding import config_of
 from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
@@ -92,6 +92,7 @@ def tell(sweep: Sweep, study: optuna.Study, best: FrozenTrial, metric: str, hint
         f"  again    {reproduce(sweep.folder, best)}" + ("  # its first seed" if sweep.settings.repeats > 1 else ""),
         *([f"  model    registered as {version}"] if run and (version := registered(run)) else []),
         *([f"  compare  {hint}"] if hint else []),
+        *([next_comparison(sweep.folder)] if counted.complete > 1 else []),
         *(next_steps(f"{BEST}{shown(sweep.folder)}", experiment(sweep.config.hydra)) if run else []),
     ]
     console(report=True).print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
