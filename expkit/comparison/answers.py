@@ -59,11 +59,11 @@ def between_two(first: Standing, other: Standing, found: Comparison) -> list[str
         by = f" by {abs(other.difference):.4f} (95%: {low:+.4f} to {high:+.4f})" if other.difference else ""
         lines.append(
             f"{b} ({other.setup.short_label}) is {better} {a} ({first.setup.short_label}){by}: accuracy "
-            f"{figure(other.accuracy)}, {figure(first.accuracy)} for {a}."
+            f"{figure(other.accuracy)} against {figure(first.accuracy)}."
         )
     if other.chance is not None:
-        only = f"{b} alone tells {other.gains} rightly, {a} alone {other.losses}: " if other.test == "McNemar" else ""
-        lines.append(f"{only}{verdict(other.chance)} ({other.test}, p = {p_value(other.chance)}).")
+        what = f"{b} alone tells {other.gains} rightly, {a} alone {other.losses}" if other.test == "McNemar" else "This"
+        lines.append(f"{what}: {verdict(other.chance)} ({other.test}, p = {p_value(other.chance)}).")
     return lines
 
 

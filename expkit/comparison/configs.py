@@ -81,7 +81,7 @@ def values_of(config: Mapping[str, Any]) -> dict[str, Any]:
     default.
     """
     whole = {
-        key: {**defaults_of(node), **node} if key in GROUPS and isinstance(node, Mapping) else node
+        key: {**node, **defaults_of(node), **node} if key in GROUPS and isinstance(node, Mapping) else node
         for key, node in config.items()
         if key != "task"
     }

@@ -62,6 +62,11 @@ class Shared:
         by_class = {int(label): self.right[:, self.labels == label].mean(axis=1) for label in present}
         return dict(sorted(by_class.items(), key=lambda one: -np.ptp(one[1])))
 
+    @property
+    def differing(self) -> dict[int, Floats]:
+        """Those of `recalls` that divide the setups at all."""
+        return {label: values for label, values in self.recalls.items() if np.ptp(values) > 0}
+
     def said(self, image: int) -> dict[str, list[str]]:
         """What an image was taken for, each class with the letters of the runs that say so; the label first."""
         found: dict[str, list[str]] = {self.classes[self.labels[image]]: []}
@@ -92,7 +97,7 @@ def shared_by(setups: Sequence[Setup], notes: list[str]) -> Shared | None:
     lacking = [setup.name_of(run) for setup in setups for run in setup.runs if run.found is None]
     if lacking:
         notes.append(
-            f"{listed(lacking)} left no predictions (trials of a study keep them only where they lead), so "
+            f"{listed(lacking)} left no predictions, as trials of earlier versions did not, so "
             f"{'it is' if len(lacking) == 1 else 'they are'} compared by scores alone."
         )
     kept = [setup for setup in setups if any(run.found is not None for run in setup.runs)]

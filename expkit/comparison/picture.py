@@ -30,7 +30,7 @@ def draw_comparison(path: Path, found: Comparison) -> None:
     """Draw the curves of all runs, the accuracy of each setup on the shared images, and the recall of classes."""
     colours = colours_of(found.setups)
     shared = found.shared
-    classes = list(shared.recalls)[:CLASSES] if shared else []
+    classes = list(shared.differing)[:CLASSES] if shared else []
     legend = 0.25 * -(-len(found.setups) // 24)
     heights = [CURVES + legend, 0.3 + ROW * len(found.setups), *([0.3 + ROW * len(classes)] if classes else [])]
     whole = sum(heights) + len(heights) * (TOP + BOTTOM)
@@ -52,7 +52,7 @@ def draw_comparison(path: Path, found: Comparison) -> None:
     draw_curves(right, found, metric, colours)
     lines = [line for line in right.lines if not str(line.get_label()).startswith("_")]
     middle = 1 - (TOP + heights[0] + BOTTOM - 0.05) / whole
-    figure.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, middle), ncols=24, fontsize=7,
+    figure.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, middle), ncols=24, fontsize=8,
                   frameon=False, columnspacing=1, handlelength=1.2)  # fmt: skip
     draw_standings(place(1, room, 0.2), found, names, colours)
     if shared and classes:
@@ -131,8 +131,8 @@ def draw_classes(
         axes.plot(points, range(len(labels)), "o", color=colours[setup.letter], markersize=6, alpha=0.85, zorder=3)
     label_rows(axes, names)
     axes.set_xlim(-0.03, 1.03)
-    many = len(shared.recalls)
-    which = f"the {len(labels)} of {many} classes that differ most" if many > len(labels) else "differing most first"
+    which = f"the {len(labels)} of {len(shared.recalls)} classes that differ most"
+    which = which if len(shared.recalls) > len(labels) else "differing most first"
     axes.set_title(f"Share of each class that is told rightly, {which}", fontsize=10, loc="left")
 
 

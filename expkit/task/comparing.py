@@ -58,16 +58,18 @@ def compare(
     """
     if folder.has_begun or folder.result.exists():
         raise UserError("task=compare takes its runs by task.runs=[RUN,RUN]: leave run=RUN out")
+    uri = config.tracking.get("uri")
+    folders = below(runs, uri) if isinstance(runs, str) else named(runs, uri)
     from expkit.comparison.answers import answers_of
     from expkit.comparison.page import write_page
     from expkit.comparison.picture import draw_comparison
+    from expkit.comparison.runs import read_run
     from expkit.comparison.standings import compare as side_by_side
     from expkit.comparison.tables import tables_of
     from expkit.task.comparison_table import show
 
-    uri = config.tracking.get("uri")
     with warning_on_screen():
-        compared, notes = best_below(runs, uri, top) if isinstance(runs, str) else (named(runs, uri), [])
+        compared, notes = best_of(folders, top) if isinstance(runs, str) else (list(map(read_run, folders)), [])
         found = side_by_side(compared, resamples=resamples, notes=notes)
         answers = answers_of(found)
         place = folder.path / PLACE
@@ -81,50 +83,52 @@ def compare(
     return found
 
 
-def named(runs: list[str], uri: str | None) -> "list[Compared]":
+def named(runs: list[str], uri: str | None) -> list[RunFolder]:
     """The runs that a list names. Raises UserError for fewer than two, and for one that is named twice."""
-    from expkit.comparison.runs import read_run
-
     if len(runs) < 2:
         raise UserError(
             "task.runs needs two runs at least, task.runs=[RUN,RUN], or the folder of a study or a grid, "
             "task.runs=FOLDER"
         )
-    folders: dict[Path, str] = {}
+    names: dict[Path, str] = {}
+    folders = []
     for run in runs:
-        path = find_run(run, uri).path
-        if path in folders:
-            again = "twice" if folders[path] == run else f"as {folders[path]} and as {run}"
-            raise UserError(f"task.runs names the run {shown(path)} {again}: name each once")
-        folders[path] = run
-    return [read_run(RunFolder.at(path)) for path in folders]
+        folder = find_run(run, uri)
+        if earlier := names.get(folder.path):
+            again = "twice" if earlier == run else f"as {earlier} and as {run}"
+            raise UserError(f"task.runs names the run {shown(folder.path)} {again}: name each once")
+        names[folder.path] = run
+        folders.append(folder)
+    return folders
 
 
-def best_below(runs: str, uri: str | None, top: int) -> "tuple[list[Compared], list[str]]":
-    """The finished runs below a folder, those of the `top` best setups, the best first; and what was left out.
-
-    Raises UserError where there are fewer than two.
-    """
-    from expkit.comparison.configs import setups_of
-    from expkit.comparison.runs import read_run
-
+def below(runs: str, uri: str | None) -> list[RunFolder]:
+    """All runs below a folder. Raises UserError where fewer than two are finished."""
     path = Path(runs).expanduser()
     path = path if path.is_dir() else path_of(runs, uri)
     if (path / "config.yaml").exists():
         raise UserError(f"task.runs={runs} is one run: name another to compare it with, task.runs=[{runs},RUN]")
     every = [RunFolder.at(one) for one in runs_below(path)]
-    trained = [one for one in every if one.result.exists()]
-    if len(trained) < 2:
-        what = "no run that is finished" if not trained else "one finished run alone"
-        hint = f", besides {many(len(every), 'other', 'others')} that are not" if len(every) > len(trained) else ""
+    finished = sum(one.result.exists() for one in every)
+    if finished < 2:
+        what = "no run that is finished lies there" if not finished else "one finished run alone lies there"
+        rest = f", besides {many(len(every) - finished, 'other', 'others')}" if len(every) > finished else ""
         raise UserError(
-            f"task.runs={runs}: {what} lies there{hint}; give the folder of a study or a grid, or runs by name, "
+            f"task.runs={runs}: {what}{rest}; give the folder of a study or a grid, or runs by name, "
             "task.runs=[RUN,RUN]"
         )
+    return every
+
+
+def best_of(folders: list[RunFolder], top: int) -> "tuple[list[Compared], list[str]]":
+    """The finished runs of the `top` best setups, the best first; and what was left out, in sentences."""
+    from expkit.comparison.configs import setups_of
+    from expkit.comparison.runs import read_run
+
+    read = [read_run(one) for one in folders if one.result.exists()]
     notes = []
-    if left := len(every) - len(trained):
+    if left := len(folders) - len(read):
         notes.append(f"Left out: {many(left, 'run', 'runs')} that did not come to an end, as pruned trials do not.")
-    read = [read_run(one) for one in trained]
     metric = read[0].objective if len({one.objective for one in read}) == 1 else "valid_accuracy"
     sign = -1 if BETTER[metric] == "max" else 1
 

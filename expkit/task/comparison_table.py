@@ -1,6 +1,6 @@
 """What a person sees of a comparison."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -22,7 +22,7 @@ def show(found: Comparison, answers: Sequence[str], page: Path) -> None:
     """Print what differs, what each came to, and what that says."""
     where = console(report=True)
     where.print(by_column(found) if len(found.setups) <= FEW else by_row(found), markup=False)
-    if found.shared is not None and len(found.setups) <= FEW:
+    if found.shared is not None and found.shared.differing and len(found.setups) <= FEW:
         where.print(classes_of(found), markup=False)
     where.print("\n".join(["", *answers, *(f"note: {note}" for note in found.notes)]), highlight=False, markup=False)
     where.print(
@@ -36,39 +36,38 @@ def by_column(found: Comparison) -> Table:
     table.add_column("", overflow="fold")
     for setup in found.setups:
         table.add_column(setup.letter, justify="right", overflow="fold")
-    many = [len(setup.runs) > 1 for setup in found.setups]
-    table.add_row(
-        "run",
-        *(f"{len(one.runs)} seeds" if more else one.runs[0].name for one, more in zip(found.setups, many, strict=True)),
-    )
-    for key in found.keys:
-        table.add_row(key, *(setup.settings.get(key, "") for setup in found.setups))
-    for metric in dict.fromkeys([found.metric, *SCORES]):
-        table.add_row(metric, *(mean_of([run.score(metric) for run in setup.runs]) for setup in found.setups))
-    if any(one.spread is not None for one in found.standings):
-        table.add_row(
-            f"{found.metric}, std", *("" if one.spread is None else f"{one.spread:.4f}" for one in found.standings)
-        )
-    if any(run.test_accuracy is not None for _, _, run in found.runs):
-        table.add_row("test_accuracy", *(mean_of([run.test_accuracy for run in setup.runs]) for setup in found.setups))
-    table.add_row(
-        "epochs", *("/".join(dict.fromkeys(str(len(run.history)) for run in setup.runs)) for setup in found.setups)
-    )
-    seconds = [[float(run.result.get("seconds", 0)) for run in setup.runs] for setup in found.setups]
-    table.add_row("time", *(duration(sum(one) / len(one)) if all(one) else "" for one in seconds))
-    if found.shared is not None:
-        table.add_row(
-            f"accuracy on {len(found.shared.files)}",
-            *(figure(one.accuracy) if one.accuracy is not None else "" for one in found.standings),
-        )
-        table.add_row("  95% interval", *(limits(one.interval, "") for one in found.standings))
-        table.add_row(
-            f"  beside {found.setups[0].letter}",
-            *("" if one.difference is None else f"{one.difference:+.4f}" for one in found.standings),
-        )
-        table.add_row("  95% interval", *(limits(one.difference_interval, "+") for one in found.standings))
-    table.add_row("  p", *("" if one.chance is None else p_value(one.chance) for one in found.standings))
+    for name, cells in rows_of(found):
+        if any(cells):
+            table.add_row(name, *cells)
     return table
+
+
+def rows_of(found: Comparison) -> Iterator[tuple[str, list[str]]]:
+    """What is told of each setup, with a cell for each; empty where there is nothing to tell."""
+    setups, standings = found.setups, found.standings
+    yield "run", [one.runs[0].name if len(one.runs) == 1 else f"{len(one.runs)} seeds" for one in setups]
+    for key in found.keys:
+        yield key, [one.settings.get(key, "") for one in setups]
+    for metric in dict.fromkeys([found.metric, *SCORES]):
+        yield metric, [mean_of([run.score(metric) for run in one.runs]) for one in setups]
+    yield f"{found.metric}, std", ["" if one.spread is None else f"{one.spread:.4f}" for one in standings]
+    yield "test_accuracy", [mean_of([run.test_accuracy for run in one.runs]) for one in setups]
+    if "epochs" not in found.keys:
+        yield "epochs", ["/".join(dict.fromkeys(str(len(run.history)) for run in one.runs)) for one in setups]
+    seconds = [[float(run.result.get("seconds", 0)) for run in one.runs] for one in setups]
+    yield "time", [duration(sum(one) / len(one)) if all(one) else "" for one in seconds]
+    if found.shared is not None:
+        yield (
+            f"accuracy on {len(found.shared.files)}",
+            ["" if one.accuracy is None else figure(one.accuracy) for one in standings],
+        )
+        yield "  95% interval", [limits(one.interval, "") for one in standings]
+        yield (
+            f"  beside {setups[0].letter}",
+            ["" if one.difference is None else f"{one.difference:+.4f}" for one in standings],
+        )
+        yield "  95% interval", [limits(one.difference_interval, "+") for one in standings]
+    yield "  p", ["" if one.chance is None else p_value(one.chance) for one in standings]
 
 
 def by_row(found: Comparison) -> Table:
@@ -102,7 +101,7 @@ def classes_of(found: Comparison) -> Table:
     assert shared is not None
     for setup in shared.setups:
         table.add_column(f"\n{setup.letter}", justify="right")
-    for label, values in list(shared.recalls.items())[:SHOWN]:
+    for label, values in list(shared.differing.items())[:SHOWN]:
         table.add_row(
             shared.classes[label], str(int((shared.labels == label).sum())), *(f"{value:.3f}" for value in values)
         )

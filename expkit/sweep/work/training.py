@@ -53,7 +53,7 @@ def train_trial(config: Config, folder: RunFolder, kept: Kept, place: Place) -> 
 
 
 class TrialRecord:
-    """Leaves weights and predictions only where the trial is the best so far, and no pictures: both take their time."""
+    """Leaves predictions, weights only where the trial is the best so far, and no pictures: these take their time."""
 
     is_whole = False
 
@@ -68,10 +68,11 @@ class TrialRecord:
         return [self.best, Reporting(self.place, recorder, metric, run.epochs)]
 
     def write(self, run: Run, recorder: Recorder) -> Mapping[str, Any]:
-        """Write the best epoch where the trial leads, as its last run tells."""
+        """Write what the best epoch predicted, and its weights where the trial leads, as its last run tells."""
         place = self.place
+        self.best.write_predictions(self.folder, run)
         if place.repeat == place.repeats - 1 and place.leads(objective_of(run.config, recorder)):
-            self.best.write(run.config, self.folder, run)
+            self.best.write_weights(run.config, self.folder, run)
         return {}
 
     def draw(self, run: Run, recorder: Recorder, result: Mapping[str, Any]) -> None:
@@ -91,12 +92,15 @@ class BestEpoch(Observer):
             self.weights = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
             self.evaluation = evaluation
 
-    def write(self, config: Config, folder: RunFolder, run: Run) -> None:
-        """Write the weights that the objective chooses and the predictions of the best epoch, as any run has them."""
+    def write_weights(self, config: Config, folder: RunFolder, run: Run) -> None:
+        """Write the weights that the objective chooses, as any run has them."""
         if config.objective["at"] == "best":
             run.trainer.model.load_state_dict(self.weights)
             write_whole(folder.best_weights, partial(save_weights, run.trainer.model))
         export_weights(config, folder, run)
+
+    def write_predictions(self, folder: RunFolder, run: Run) -> None:
+        """Write the predictions of the best epoch, as any run has them: what a comparison of trials is made of."""
         table = prediction_table(self.evaluation, run.data.valid, run.data.classes)
         write_whole(folder.predictions, lambda path: pq.write_table(table, path))
 
