@@ -1,12 +1,12 @@
 """`run=RUN task=...`: what is done with a run that was trained, by its config and what the command line says anew."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from expkit.build import build
 from expkit.command import command

@@ -64,8 +64,9 @@ def colours_of(setups: Sequence[Setup]) -> dict[str, str]:
     """A colour for each setup, by its letter."""
     if len(setups) <= len(OKABE):
         return {setup.letter: colour for setup, colour in zip(setups, OKABE, strict=False)}
-    wheel = matplotlib.colormaps["tab20"]
-    return {setup.letter: matplotlib.colors.to_hex(wheel(number % 20)) for number, setup in enumerate(setups)}
+    # Neither pale nor dark ones, which would not be seen on a page in the dark, or in the light.
+    wheel = [*matplotlib.colormaps["tab10"](range(10)), *matplotlib.colormaps["Dark2"](range(8))]
+    return {setup.letter: matplotlib.colors.to_hex(wheel[number % len(wheel)]) for number, setup in enumerate(setups)}
 
 
 def draw_curves(axes: Axes, found: Comparison, metric: str, colours: Mapping[str, str]) -> None:

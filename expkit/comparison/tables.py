@@ -33,7 +33,7 @@ def runs_table(found: Comparison) -> pd.DataFrame:
             "best_epoch": run.best_epoch,
             "epochs": len(run.history),
             "seconds": run.result.get("seconds"),
-            "finished": bool(run.result),
+            "finished": None if all(one.result for _, _, one in found.runs) else bool(run.result),
         }
         for name, setup, run in found.runs
     ]
