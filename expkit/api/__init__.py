@@ -13,7 +13,7 @@ What the command line ends with a message and a status is a `UserError` here. Th
 handlers stay as they are, and several runs may follow one another in a process.
 """
 
-from expkit.api.comparison import compare
+from expkit.api.comparing import compare
 from expkit.api.model import Model, load
 from expkit.api.running import Result, compose, resume, run
 from expkit.api.sweeping import sweep

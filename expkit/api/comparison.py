@@ -1,19 +1,13 @@
-"""Runs set side by side, from Python."""
+"""What a comparison of runs came to, as pandas frames and as a notebook shows it."""
 
 import html
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from expkit.api.calling import calling, computing
-from expkit.api.overriding import explaining, overrides_of
-from expkit.api.running import Result, composed_of
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from expkit.api.study import Study
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,24 +60,3 @@ class Comparison:
         told = "".join(f"<p>{html.escape(line)}</p>" for line in repr(self).splitlines())
         picture = f'<img style="max-width: 60em; width: 100%" src="{of_file(self.folder / "comparison.png")}">'
         return f"{told}{self.setups.dropna(axis=1, how='all').to_html(float_format='{:.4f}'.format)}{picture}"
-
-
-def compare(*runs: "str | Path | Result | Study", quiet: bool = False, **keys: Any) -> Comparison:
-    """Set runs side by side as `task=compare` does: what differs, and whether it is more than chance.
-
-    `runs` are two or more, each what `expkit.run` gave or a name of a run, the first of which the others are set
-    beside; or one study, grid or folder of runs. `keys` are those of the task: `top=20`, `examples=0`.
-
-    Raises UserError where there is no such run, fewer than two, one of them twice, or they have different classes.
-    """
-    from expkit.command_line.guard import look
-    from expkit.command_line.one_run import run_composed
-    from expkit.comparison.answers import answers_of
-
-    names = [str(one if isinstance(one, str | Path) else one.folder) for one in runs]
-    named = {"runs": names[0] if len(names) == 1 else names}
-    with calling(quiet=quiet), explaining():
-        composed, hydra, path = composed_of(["task=compare", *overrides_of("task", named | keys)], ())
-        with computing():
-            found = run_composed(composed, hydra, path, look(path))
-        return Comparison(path / "comparison", answers_of(found), list(found.notes))

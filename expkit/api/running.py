@@ -26,7 +26,7 @@ class Result:
     value: Any
     """What the task gave: of a training the objective, of lr_find the learning rate, of evaluate an `Evaluation`, of
     predict, export, report, show_batch and plot_schedule the path of what they wrote, of audit and cache a frame, of
-    summary frames called groups and phases."""
+    summary frames called groups and phases, of compare a `Comparison`."""
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -116,6 +116,11 @@ def usable(given: Any, task: str, folder: Path) -> Any:
         from expkit.api.evaluation import Evaluation
 
         return Evaluation(folder / "evaluations" / given["name"], given)
+    if task == "expkit.task.compare":
+        from expkit.api.comparison import Comparison
+        from expkit.comparison.answers import answers_of
+
+        return Comparison(folder / "comparison", answers_of(given), list(given.notes))
     if task == "expkit.task.audit":
         from expkit.audit.files import findings_table
 
