@@ -177,6 +177,11 @@ class Optimizer:
         """Train all layer groups."""
         self.freeze_to(0)
 
+    def resting(self, *, norms: bool) -> list[int]:
+        """The numbers of the frozen groups in which nothing trains; `norms` says whether theirs may."""
+        learn = [norms and any(p.requires_grad for p in group.parameters.values()) for group in self.split]
+        return [number for number in range(self.frozen) if not learn[number]]
+
     def clear_state(self) -> None:
         """Forget all averages of gradients and counts of steps; hyperparameters stay.
 

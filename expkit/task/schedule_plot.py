@@ -38,6 +38,8 @@ def plot_schedule(config: Config, folder: RunFolder) -> Path:
     recipe = plan(config)
     for phase in recipe.phases:
         peaks = phase.rates(base, optimizer.groups, found=1.0)
+        optimizer.freeze_to(phase.first(optimizer.groups))
+        hypers.rest(norms=not phase.precompute)
         apply = hypers.follow(schedules_of(config, phase, peaks))
         for t in np.arange(DRAWN) / DRAWN:
             apply(float(t))

@@ -37,6 +37,8 @@ class Hypers:
         self.configured = {name: optimizer.get(name) for name in optimizer.hypers}
         self.smoothing = label_smoothing
         self.shares = [module.p for module in self.dropouts]
+        self.resting: list[int] = []
+        """The columns of layer groups in which nothing trains."""
 
     def reset(self) -> None:
         """Set everything as the config has it: what one phase schedules says nothing of the next."""
@@ -46,9 +48,16 @@ class Hypers:
         for module, share in zip(self.dropouts, self.shares, strict=True):
             module.p = share
 
+    def rest(self, *, norms: bool) -> None:
+        """Take in which layer groups are frozen: where not even norms train, which `norms` allows, no value acts."""
+        groups, idle = len(self.optimizer.groups), self.optimizer.resting(norms=norms)
+        self.resting = [place + number for place in range(0, len(self.optimizer.columns), groups) for number in idle]
+
     def read(self) -> list[float]:
-        """All values as they are, in the order of `columns`."""
+        """All values as they are, in the order of `columns`; NaN for layer groups in which nothing trains."""
         values = self.optimizer.read()
+        for place in self.resting:
+            values[place] = math.nan
         values.append(self.label_smoothing)
         values.append(self.dropouts[-1].p if self.dropouts else 0.0)
         return values

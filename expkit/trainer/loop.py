@@ -114,6 +114,7 @@ class Trainer:
             first = phase.first(self.optimizer.groups)
             if first != self.optimizer.frozen:
                 self.optimizer.freeze_to(first)
+        self.hypers.rest(norms=not phase.precompute)
 
     def fit(self, phase: Phase, schedules: Schedules, train: Loader, valid: Loader) -> None:
         """Train one phase, from where the state stands in it to its end. Raises Stopped where a stop is asked for."""

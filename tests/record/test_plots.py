@@ -29,6 +29,19 @@ def test_what_stays_is_told_in_words(figures, tmp_path):
     assert figure.texts[0].get_text() == "constant: wd 0.1 / 0.2, dropout 0.5"
 
 
+def test_a_layer_group_has_no_curve_where_it_is_frozen(figures, tmp_path):
+    t = np.linspace(0, 1, 50)
+    late, never = np.where(t < 0.5, np.nan, t), np.full(50, np.nan)
+    hypers = {"lr_0": never, "lr_1": late / 10, "lr_2": t, "mom_0": never, "mom_1": late, "mom_2": t}
+    hypers |= {"wd_0": never, "wd_1": np.full(50, 0.1), "wd_2": np.full(50, 0.1)}
+    plots.draw_schedule(tmp_path / "a.png", t, hypers, ["stem", "body", "head"], {"all": 0}, "epoch")
+    (figure,) = figures
+    lr, mom = figure.axes
+    assert [line.get_label() for line in lr.get_lines()] == ["body", "head"]
+    assert len(mom.get_lines()) == 1
+    assert figure.texts[0].get_text() == "constant: wd 0.1"
+
+
 def test_a_schedule_that_stays_is_drawn_from_0(figures, tmp_path):
     t = np.linspace(0, 1, 50)
     hypers = {"lr_0": np.full(50, 0.01) + 1e-17 * t, "mom_0": np.full(50, 0.9)}
