@@ -6,8 +6,8 @@ import torch
 
 from expkit.errors import UserError
 from expkit.model.weights import save_weights
-from expkit.record.checkpoint import Best, best_epoch, load_checkpoint
-from expkit.record.recorder import Recorder
+from expkit.record.checkpoint import Best, load_checkpoint
+from expkit.record.recorder import Recorder, best_epoch
 from expkit.run_folder import RunFolder, refuse_links
 from expkit.tracking import make_parent, send_rest
 from expkit.whole_files import read_json, write_json

@@ -1,6 +1,5 @@
 """Checkpoints: written whole or not at all, read without running code."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,12 @@ from torch import Tensor
 
 from expkit.check import NotNegativeInt
 from expkit.command import command
-from expkit.config.schema import BETTER
 from expkit.data.items import Data, Images
 from expkit.errors import UserError
 from expkit.json_shapes import WHOLE_COPY, Shape, misfit
 from expkit.model.weights import read_weights, save_weights
 from expkit.optim import rules
-from expkit.record.recorder import Recorder
+from expkit.record.recorder import Recorder, best_epoch
 from expkit.run_folder import RunFolder
 from expkit.torch_file import Unreadable, load_torch, save_torch
 from expkit.trainer.evaluate import Evaluation
@@ -119,21 +117,6 @@ def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[s
             "loss": evaluation.losses,
         }
     )
-
-
-def best_epoch(history: list[dict[str, float]], metric: str) -> int:
-    """The epoch, from 1, in which `metric` was best; the earliest of several.
-
-    Last come epochs where that is no number, or the validation loss is none: of such logits, the rest says nothing.
-    """
-    sign = 1 if BETTER[metric] == "min" else -1
-    values = [
-        sign * epoch[metric]
-        if math.isfinite(epoch[metric]) and math.isfinite(epoch.get("valid_loss", 0.0))
-        else math.inf
-        for epoch in history
-    ]
-    return values.index(min(values)) + 1
 
 
 def load_checkpoint(path: Path, fingerprint: str, epoch_steps: int, *, accept_data: bool = False) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from expkit.record.checkpoint import best_epoch
 from expkit.record.glyphs import drawable
+from expkit.record.recorder import best_epoch
 from expkit.run_folder import RunFolder
 from expkit.trainer.hypers import hyper_of
 from expkit.whole_files import write_whole
@@ -77,6 +77,8 @@ def draw_schedule(
 ) -> None:
     """Draw the hyperparameters that move: one curve, or one for each layer group where they differ.
 
+    A layer group has no curve (NaN) where nothing of it trains; of the last one something always does.
+
     Those that stay are told below with their values; if all do, the learning rate is drawn. `hypers` holds columns as
     `Hypers.columns` names them (`lr_0`, `lr_1`, ..., `dropout`); `starts` says where each phase begins; `unit` is that
     of both and of `steps`.
@@ -90,12 +92,14 @@ def draw_schedule(
     columns = min(2, len(moving))
     figure, grid = panels(-(-len(moving) // columns), columns, 4.2, 1.5, bottom=0.55 if not constant else 0.75)
     for axes, name in zip(grid, moving, strict=False):
-        alike = all(np.allclose(curve, curves[name][0], rtol=ROUNDING, atol=0) for curve in curves[name])
-        for curve, group in zip(curves[name][: 1 if alike else None], groups, strict=False):
-            axes.plot(steps, curve, label=drawable(group))
+        alike = all(agree(curve, curves[name][-1]) for curve in curves[name])
+        drawn = [(curves[name][-1], groups[-1])] if alike else list(zip(curves[name], groups, strict=True))
+        for curve, group in drawn:
+            if len(known(curve)):
+                axes.plot(steps, curve, label=drawable(group))
         axes.set(title=name, xlabel=unit)
         if not any(map(moves, curves[name])):
-            axes.set_ylim(0, 1.2 * max(float(curve.max()) for curve in curves[name]) or 1)
+            axes.set_ylim(0, 1.2 * max(float(known(curve).max(initial=0)) for curve in curves[name]) or 1)
         axes.grid(alpha=0.3)
         mark_phases(axes, starts)
         if not alike:
@@ -110,13 +114,26 @@ def draw_schedule(
 
 def moves(curve: Values) -> bool:
     """Whether a curve changes by more than rounding does."""
-    return bool(np.ptp(curve) > ROUNDING * np.abs(curve).max())
+    values = known(curve)
+    return len(values) > 0 and bool(np.ptp(values) > ROUNDING * np.abs(values).max())
+
+
+def known(curve: Values) -> Values:
+    """The values of a curve where it has any."""
+    return curve[~np.isnan(curve)]
+
+
+def agree(curve: Values, other: Values) -> bool:
+    """Whether two curves are the same where both have values."""
+    both = ~np.isnan(curve) & ~np.isnan(other)
+    return np.allclose(curve[both], other[both], rtol=ROUNDING, atol=0)
 
 
 def constant_of(name: str, curves: Sequence[Values]) -> str:
     """A hyperparameter that stays, with its value: one, or one for each layer group."""
-    values = list(dict.fromkeys(f"{float(curve[0]):.4g}" for curve in curves))
-    return f"{name} {values[0]}" if len(values) == 1 else f"{name} {' / '.join(f'{c[0]:.4g}' for c in curves)}"
+    values = [f"{known(curve)[0]:.4g}" if len(known(curve)) else "frozen" for curve in curves]
+    same = {*values} - {"frozen"}
+    return f"{name} {same.pop()}" if len(same) == 1 else f"{name} {' / '.join(values)}"
 
 
 def panels(

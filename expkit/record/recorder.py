@@ -56,8 +56,16 @@ class Recorder(Observer):
     metrics.jsonl already is not written again: the repeated steps of a resumed run give it the same value.
     """
 
-    def __init__(self, folder: RunFolder, total_steps: int, advice: str = "train with a smaller optim.lr") -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        total_steps: int,
+        advice: str = "train with a smaller optim.lr",
+        metric: str = "valid_accuracy",
+    ) -> None:
         self.folder = folder
+        self.metric = metric
+        """What the best epoch is best in."""
         self.advice = advice
         """What to do where a loss is no number."""
         self.last_step = total_steps - 1
@@ -101,6 +109,7 @@ class Recorder(Observer):
         self.flush()
         self.history.append({"train_loss": self.train_loss, **evaluation.metrics})
         self.write(self.history[-1], trainer.state.epochs)
+        self.write_best(trainer.state.epochs)
         self.write_lines()
         loss = self.history[-1]["valid_loss"]
         if not math.isfinite(loss) and not self.warned:
@@ -109,6 +118,12 @@ class Recorder(Observer):
                 "the validation loss became %s in epoch %d, which is passed over where the best is chosen: %s",
                 *(loss, trainer.state.epochs, self.advice),
             )
+
+    def write_best(self, epoch: int) -> None:
+        """Write what an epoch came to where it is the best so far: the last such point is that of the run."""
+        value = self.history[-1][self.metric]
+        if math.isfinite(value) and best_epoch(self.history, self.metric) == epoch:
+            self.write({f"best_{self.metric}": value, "best_epoch": epoch}, epoch)
 
     def after_views(self, trainer: Trainer, evaluation: Evaluation) -> None:
         """Write the metrics of a test-time augmentation, as tta_loss, tta_accuracy and so on."""
@@ -131,7 +146,7 @@ class Recorder(Observer):
             self.train_loss = self.smoothed.add(loss)
             if number % self.stride == 0 or number == self.last_step:
                 row = rows[number - self.flushed].tolist()
-                point = {name: row[place] for name, place in shown}
+                point = {name: row[place] for name, place in shown if not math.isnan(row[place])}
                 self.write({"batch/train_loss": self.train_loss, **point}, number)
         append(self.rows, rows.tobytes())
         self.write_lines()
@@ -139,7 +154,8 @@ class Recorder(Observer):
         if not math.isfinite(self.train_loss):
             bad = int(np.argmin(np.isfinite(rows[:, 0])))
             hypers = zip(self.names, rows[bad, 1:].tolist(), strict=True)
-            lrs = ", ".join(f"{value:.3g}" for name, value in hypers if name.startswith("lr_"))
+            rates = [value for name, value in hypers if name.startswith("lr_") and not math.isnan(value)]
+            lrs = ", ".join(f"{rate:.3g}" for rate in rates)
             raise Diverged(
                 f"the training loss became {rows[bad, 0]} at step {self.flushed - len(rows) + bad}, where the learning "
                 f"rates were {lrs}: {self.advice}"
@@ -169,6 +185,21 @@ class Recorder(Observer):
             self.metrics.close()
             self.rows.close()
         write_whole(self.folder.traces, partial(write_traces, self.folder, self.names))
+
+
+def best_epoch(history: list[dict[str, float]], metric: str) -> int:
+    """The epoch, from 1, in which `metric` was best; the earliest of several.
+
+    Last come epochs where that is no number, or the validation loss is none: of such logits, the rest says nothing.
+    """
+    sign = 1 if BETTER[metric] == "min" else -1
+    values = [
+        sign * epoch[metric]
+        if math.isfinite(epoch[metric]) and math.isfinite(epoch.get("valid_loss", 0.0))
+        else math.inf
+        for epoch in history
+    ]
+    return values.index(min(values)) + 1
 
 
 def read_metrics(folder: RunFolder, epochs: int) -> tuple[dict[str, int], list[dict[str, float]]]:
@@ -214,7 +245,10 @@ def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[
 
 
 def write_traces(folder: RunFolder, names: list[str], path: Path) -> None:
-    """Write the traces as parquet: step, train_loss, its smoothed mean, and every hyperparameter of every group."""
+    """Write the traces as parquet: step, train_loss, its smoothed mean, and every hyperparameter of every group.
+
+    A group has none in steps in which nothing of it trained.
+    """
     width = 1 + len(names)
     steps = folder.trace_rows.stat().st_size // (8 * width)
     schema = pa.schema(
@@ -224,6 +258,7 @@ def write_traces(folder: RunFolder, names: list[str], path: Path) -> None:
     with pq.ParquetWriter(path, schema) as writer:
         for rows in trace_chunks(folder, width, steps):
             mean = [smoothed.add(loss) for loss in rows[:, 0].tolist()]
-            columns = [np.arange(step, step + len(rows)), rows[:, 0], mean, *rows[:, 1:].T]
+            hypers = [pa.array(column, from_pandas=True) for column in rows[:, 1:].T]
+            columns = [np.arange(step, step + len(rows)), rows[:, 0], mean, *hypers]
             writer.write_table(pa.table(columns, schema=schema))
             step += len(rows)

@@ -8,10 +8,9 @@ from typing import Any
 
 from expkit.config.schema import Config
 from expkit.model.weights import read_weights, save_weights, write_tensors
-from expkit.record.checkpoint import best_epoch
 from expkit.record.environment import environment
 from expkit.record.plots import draw_losses, draw_schedule, read_traces
-from expkit.record.recorder import Recorder
+from expkit.record.recorder import Recorder, best_epoch
 from expkit.run_folder import RunFolder
 from expkit.whole_files import write_json, write_whole
 from expkit.wiring import Run

@@ -200,12 +200,26 @@ class Sending:
             self.progress |= {"model": True, "temperature": temperature, "model_id": model_id}
             self.progress.pop("registered", None)  # a version is of one model, and this is another
             self.save()
+            self.score_model(model_id)
             yield "model"
         if name and self.progress.get("registered", {}).get("name") != name:
             version = register(self.store.client, name, self.run_id, self.progress["model_id"])
             self.progress["registered"] = {"name": name, "version": version}
             self.save()
             yield "registered"
+
+    def score_model(self, model_id: str) -> None:
+        """Link the scores of the epoch whose weights the model has to the model: the very points of the run."""
+        result, at = read_json(self.folder.result, "best_epoch", "epochs"), load_yaml(self.folder.config).objective.at
+        epoch = result["best_epoch"] if at == "best" else result["epochs"]
+        with open(self.folder.metrics, "rb") as file:
+            points = [point_of(line, str(self.folder.metrics)) for line in file]
+        scores = [
+            Metric(name, value, time, step, model_id)
+            for name, value, step, time in points
+            if step == epoch and name.startswith("valid_")
+        ]
+        self.store.client.log_batch(self.run_id, metrics=scores)
 
     def is_complete(self) -> bool:
         """Whether the store has everything of a finished run; a parent may always get more."""

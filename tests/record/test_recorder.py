@@ -1,5 +1,6 @@
 import json
 from contextlib import closing
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
@@ -7,10 +8,12 @@ import torch
 
 from expkit.config.schema import BETTER
 from expkit.errors import UserError
+from expkit.optim import adam
 from expkit.record.recorder import Recorder, Smoothed, read_metrics
 from expkit.run_folder import RunFolder
+from expkit.trainer import default
 from expkit.trainer.loop import Stopped
-from tests.trainer.test_loop import PHASES, StopAt, fit, small_trainer
+from tests.trainer.test_loop import PHASES, Perceptron, StopAt, fit, small_trainer
 
 
 def points(folder: RunFolder, name: str) -> list[tuple[int, float]]:
@@ -33,10 +36,36 @@ def test_every_step_is_recorded_as_the_optimizer_held_it(tmp_path):
     table = pq.read_table(folder.traces)
     assert table["step"].to_pylist() == list(range(18))
     assert table["lr_1"].to_pylist()[-1] == trainer.optimizer.get("lr")[1]
-    assert table["mom_0"].to_pylist()[0] == pytest.approx(0.95)
+    assert table["mom_0"].to_pylist()[0] == pytest.approx(0.95)  # of its norms, which train
     assert [step for step, _ in points(folder, "hp/lr_0")] == list(range(18))
     assert [step for step, _ in points(folder, "valid_loss")] == [1, 2, 3]
     assert points(folder, "train_loss")[-1][1] == table["train_loss_smoothed"].to_pylist()[-1]
+
+
+def test_a_group_in_which_nothing_trains_has_no_rate(tmp_path):
+    model, folder = Perceptron(), RunFolder(tmp_path, "test")
+    trainer = default(model, adam(model, lr=0.01, train_bn=False), 3, 3, device="cpu")
+    recorder = Recorder(folder, 18)
+    trainer.observe([recorder])
+    fit(trainer, *PHASES)
+    recorder.close()
+    table = pq.read_table(folder.traces)
+    assert table["lr_0"].to_pylist()[:6] == table["mom_0"].to_pylist()[:6] == [None] * 6
+    assert None not in table["lr_0"].to_pylist()[6:] + table["lr_1"].to_pylist()
+    assert [step for step, _ in points(folder, "hp/lr_0")] == list(range(6, 18))
+
+
+def test_the_best_epoch_so_far_is_the_last_point_of_its_metric(tmp_path):
+    trainer, folder = small_trainer(), RunFolder(tmp_path, "test")
+    recorder = Recorder(folder, 18)
+    trainer.observe([recorder])
+    for epoch, accuracy in enumerate((0.5, 0.75, 0.75, float("nan"), 0.25), start=1):
+        trainer.state.epochs = epoch
+        losses = {"valid_loss": 1.0, "valid_accuracy": accuracy}
+        recorder.train_loss = 1.0
+        recorder.after_epoch(trainer, SimpleNamespace(metrics=losses))
+    assert points(folder, "best_valid_accuracy") == [(1, 0.5), (2, 0.75)]
+    assert points(folder, "best_epoch") == [(1, 1), (2, 2)]
 
 
 def test_tracking_gets_about_a_thousand_points_with_the_first_and_the_last(tmp_path):

@@ -12,8 +12,8 @@ from torch import Tensor
 from expkit.config.schema import Config
 from expkit.logs import logging_to
 from expkit.model.weights import save_weights
-from expkit.record.checkpoint import best_epoch, prediction_table
-from expkit.record.recorder import Recorder
+from expkit.record.checkpoint import prediction_table
+from expkit.record.recorder import Recorder, best_epoch
 from expkit.record.result import export_weights, objective_of
 from expkit.run_folder import RunFolder
 from expkit.task.training import train_run
