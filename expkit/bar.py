@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 PAUSES = {"terminal": 0.25, "notebook": 0.5, "lines": 60.0, "nowhere": float("inf")}
 """Seconds between looks at the work, by where it is shown."""
+NARROW, WIDE = 120, 40
+"""Columns of a terminal from which a bar has its full width, and that."""
 ROWS = 20
 """So many rows of a table a notebook shows, the last ones."""
 
@@ -40,14 +42,18 @@ class Bar:
         """Whether it is time to show how far the work is."""
         return time.monotonic() - self.last >= PAUSES[self.place]
 
-    def show(self, done: int, what: str, told: str, line: str) -> None:
-        """Draw the bar between `what` it is about and what is `told` of it, or print a line."""
-        self.last = time.monotonic()
+    def show(self, done: int, what: str, told: str, line: str, *, total: int | None = None) -> None:
+        """Draw the bar between `what` it is about and what is `told` of it, or print a line.
+
+        `total` is how many there are of something else than the whole work, which the bar is about for now.
+        """
+        self.last, total = time.monotonic(), total or self.total
         if self.place == "notebook":
-            self.cell.show(table(self.rows) + drawn(done, self.total, what, told), line)
+            self.cell.show(table(self.rows) + drawn(done, total, what, told), line)
         elif self.place == "terminal":
             self.progress = self.progress or begun(self.console, self.total)
-            self.progress.update(self.progress.task_ids[0], completed=done, description=what, told=told, refresh=True)
+            task = self.progress.task_ids[0]
+            self.progress.update(task, completed=done, total=total, description=what, told=told, refresh=True)
         elif self.place == "lines":
             self.say(line)
 
@@ -77,8 +83,11 @@ def begun(where: Any, total: int | None) -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     what, told = TextColumn("{task.description}", "bold", markup=False), TextColumn("{task.fields[told]}", markup=False)
+    # A narrow terminal's bar takes what the text leaves of a line, which would be cut off otherwise.
+    is_narrow = where.width < NARROW
+    bar = BarColumn(None if is_narrow else WIDE)
     progress = Progress(
-        what, BarColumn(), MofNCompleteColumn(), told, console=where, auto_refresh=False, transient=True
+        *(what, bar, MofNCompleteColumn(), told), console=where, expand=is_narrow, auto_refresh=False, transient=True
     )
     progress.add_task("", total=total, told="")
     progress.start()

@@ -64,12 +64,12 @@ class Run:
         return {"body": body, "head": "bf16" if half else "fp32"}
 
     def describe(self) -> str:
-        """One line for the log: what trains on how much."""
-        trainer, names = self.trainer, ", then ".join(phase.name for phase in self.recipe.phases)
+        """How long the run trains in which phases, how it computes and where, in a line."""
+        phases = ", then ".join(f"{phase.name} {phase.epochs}" for phase in self.recipe.phases)
+        parts = f" ({phases})" if len(self.recipe.phases) > 1 else ""
         return (
-            f"{self.data.summary}; {many(self.epochs, 'epoch', 'epochs')} ({names}) of "
-            f"{many(self.feed.epoch_steps, 'step', 'steps')} "
-            f"in {self.precision} on {trainer.device}"
+            f"{many(self.epochs, 'epoch', 'epochs')}{parts} of {many(self.feed.epoch_steps, 'step', 'steps')} "
+            f"in {self.precision} on {self.trainer.device}"
         )
 
     def peaks(self, phase: Phase, find: Callable[[Sequence[float]], float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a progress bar on a terminal, a line for each epoch elsewhere."""
+"""What a person sees of a training run: a row of figures for each epoch, and a bar where one can move."""
 
 import time
 
@@ -18,10 +18,13 @@ SHOWN = ("train_loss", "valid_loss", "valid_accuracy", "valid_f1")
 class ProgressBar(Observer):
     """Shows how training goes: a bar for the run, or a line a minute where none can move; and a line for each epoch."""
 
-    def __init__(self, recorder: Recorder, epochs: int, epoch_steps: int) -> None:
+    def __init__(self, recorder: Recorder, epochs: int, epoch_steps: int, images: int, views: int = 0) -> None:
+        """Take the lengths: of validation in images, and of the evaluation at the end in augmented views of these."""
         self.recorder = recorder
         self.epochs = epochs
+        self.images, self.views = images, views
         self.bar = Bar(epochs * epoch_steps)
+        self.has_head = False
 
     def start(self, trainer: Trainer) -> None:
         """Show an empty bar, or a resumed run's."""
@@ -49,11 +52,13 @@ class ProgressBar(Observer):
         return f"epoch {min(trainer.state.epochs + 1, self.epochs)}/{self.epochs}"
 
     def while_evaluating(self, trainer: Trainer, images: int) -> None:
-        """Say how far a long evaluation is, where there is no bar; once a minute, counted from the last line."""
-        if not self.bar.moves and self.bar.is_due:
-            is_validation = trainer.state.epochs < self.epochs
-            which = f"{self.epoch(trainer)}, validation" if is_validation else "evaluation over views"
-            self.bar.say(f"{which}: {images:,} images so far")
+        """Show how far an evaluation is, by a bar of its own, or a line a minute, counted from the last one."""
+        if not self.bar.is_due:
+            return
+        is_validation = trainer.state.epochs < self.epochs
+        total = self.images if is_validation else self.images * (1 + self.views)
+        what = f"{self.epoch(trainer)}, validation" if is_validation else "evaluation over views"
+        self.bar.show(images, what, "images", f"{what}: {images:,} of {total:,} images", total=total)
 
     def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
         """Print the epoch's losses and metrics."""
@@ -61,10 +66,12 @@ class ProgressBar(Observer):
         metrics = {name: f"{self.recorder.history[-1][name]:.4f}" for name in SHOWN}
         took = duration(now - self.epoch_began)
         self.epoch_began = now
-        width, epoch = len(str(self.epochs)), trainer.state.epochs
-        values = "  ".join(f"{name} {value}" for name, value in metrics.items())
-        line = f"epoch {epoch:>{width}}/{self.epochs}  {values}  {took}"
-        self.bar.add({"epoch": f"{epoch}/{self.epochs}", **metrics, "time": took}, line)
+        row = {"epoch": f"{trainer.state.epochs}/{self.epochs}", **metrics, "time": took}
+        widths = {name: max(len(name), 2 * len(str(self.epochs)) + 1, len("59.9 s")) for name in row}
+        lines = [row] if self.has_head else [{name: name for name in row}, row]
+        self.has_head = True
+        text = ["  ".join(f"{cell:>{widths[name]}}" for name, cell in line.items()) for line in lines]
+        self.bar.add(row, "\n".join(text))
 
     def close(self) -> None:
         """Take the bar away."""

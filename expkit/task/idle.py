@@ -71,8 +71,19 @@ def idle(config: Config, recipe: Recipe) -> list[str]:
             "Rprop finds step sizes of its own: optim.lr is that of the first step, and the schedule of lr changes "
             "nothing but weight decay; choose sched=constant, or another optim.name"
         )
-    found += by_schedules(config, recipe)
-    return found
+    return [*found, *by_schedules(config, recipe), *by_body(config, recipe)]
+
+
+def by_body(config: Config, recipe: Recipe) -> Iterator[str]:
+    """A sentence for a body whose random weights no phase trains, so that its features tell little of an image."""
+    is_random = "weights" in (model := filled(config.model)) and model["weights"] is None
+    if is_random and all(phase.trains is not None for phase in recipe.phases):
+        last = max(phase.trains for phase in recipe.phases if phase.trains is not None)
+        what = "only the head trains" if last == 1 else f"only the last {last} layer groups train"
+        yield (
+            f"model.weights is null, so the layers that stay frozen are random, and {what}: give model.weights, or "
+            "train all of it with transfer=scratch"
+        )
 
 
 def by_schedules(config: Config, recipe: Recipe) -> Iterator[str]:

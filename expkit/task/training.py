@@ -97,7 +97,8 @@ def train_run(
         go_on(run, folder)
         earlier = run.trainer.state.seconds
         log.info(run.describe())
-        recorder = Recorder(folder, run.epochs * run.feed.epoch_steps, advice(config, run.trainer))
+        steps = run.epochs * run.feed.epoch_steps
+        recorder = Recorder(folder, steps, advice(config, run.trainer), config.objective["metric"])
         observers = [recorder, *record.begin(run, recorder)]
         with closing(run.feed), closing_all(observers):
             run.trainer.observe(observers)
@@ -131,6 +132,7 @@ class WholeRecord:
         from expkit.record.checkpoint import Best, Checkpoints
         from expkit.record.progress import ProgressBar
 
+        say(run.describe())
         self.tracker.look()
         warn_of_idle(run.config, run.recipe, run.data, len(run.trainer.hypers.dropouts))
         self.folder.note(fingerprint=run.data.fingerprint, accept_data=False)
@@ -139,7 +141,7 @@ class WholeRecord:
         return [
             Best(self.folder, recorder, run.config.objective["metric"], run.data, partial(self.note_outcome, run)),
             Checkpoints(self.folder, recorder, run.data.fingerprint, run.feed.epoch_steps),
-            ProgressBar(recorder, run.epochs, run.feed.epoch_steps),
+            ProgressBar(recorder, run.epochs, run.feed.epoch_steps, len(run.data.valid), run.recipe.tta),
         ]
 
     def write(self, run: Run, recorder: "Recorder") -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ def trainer():
 
 
 def test_an_epoch_of_minutes_is_told_of_once_a_minute_and_a_short_one_is_not(trainer, capsys, monkeypatch):
-    bar = ProgressBar(None, epochs=2, epoch_steps=500)
+    bar = ProgressBar(None, epochs=2, epoch_steps=500, images=100)
     bar.start(trainer)
     began = time.monotonic()
     for second in range(200):
@@ -37,7 +37,7 @@ def test_an_epoch_of_minutes_is_told_of_once_a_minute_and_a_short_one_is_not(tra
 
 def test_a_validation_of_minutes_is_told_of_once_a_minute_and_a_short_one_is_not(capsys, monkeypatch):
     trainer = small_trainer()
-    bar = ProgressBar(None, epochs=2, epoch_steps=6)
+    bar = ProgressBar(None, epochs=2, epoch_steps=6, images=160, views=1)
     trainer.observe([bar])
     began, clock = time.monotonic(), count()
 
@@ -52,7 +52,7 @@ def test_a_validation_of_minutes_is_told_of_once_a_minute_and_a_short_one_is_not
     assert capsys.readouterr().out == ""
     trainer.evaluate(slow(valid))
     first, *rest = capsys.readouterr().out.splitlines()
-    assert first == f"epoch 1/2, validation: {sum(len(batch.labels) for batch in valid[:4])} images so far"
+    assert first == f"epoch 1/2, validation: {sum(len(batch.labels) for batch in valid[:4])} of 160 images"
     assert len(rest) == (20 * (len(valid) - 1)) // PAUSES["lines"] - 1
     trainer.state.epochs = 2
     trainer.evaluate(valid, [slow(valid)])

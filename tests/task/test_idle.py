@@ -49,6 +49,10 @@ from expkit.task.idle import by_data, by_model, idle
             "transfer.phases.all.sched.moms has no effect: adadelta has no momentum",
         ),
         (["optim=torch", "optim.name=Rprop"], "Rprop finds step sizes of its own"),
+        (
+            ["transfer=frozen_precompute"],
+            "model.weights is null, so the layers that stay frozen are",
+        ),
         (["data=pets", "data.seed=3"], "data.seed has no effect: data.valid_pct is null"),
     ],
 )
@@ -66,7 +70,8 @@ def test_a_key_without_effect_is_told(config_of, overrides, expected):
         ["+experiment=digits_transfer"],
         ["+experiment=pets", "augment.zoom=1.0", "augment.rotate=20"],
         ["+experiment=pets", "transfer=frozen_precompute", "model=efficientnet_lite0"],
-        ["+experiment=pets", "transfer=frozen_views"],
+        ["+experiment=pets", "transfer=frozen_views", "model.weights=IMAGENET1K_V1"],
+        ["+experiment=pets", "transfer=gradual_unfreeze"],
         ["+experiment=pets", "transfer=full_recipe"],
         ["+experiment=imagenette", "task=lr_find", "lr_find.scale=3"],
         ["+experiment=digits", "optim=torch", "optim.name=Rprop", "sched=constant"],
