@@ -1,5 +1,6 @@
 """One run of a composed config, from the command line or from Python: in its folder, which goes where it is refused."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from expkit.grid.tracked import place_in_grid
 from expkit.run_folder import RunFolder
 from expkit.secrets import typed_overrides
 from expkit.tracking.finding import config_of
+from expkit.whole_files import read_json
 
 REFUSED_FILES = {"expkit.log", ".lock", ".create.lock", ".tracking.lock", "end.json", "tracking.json", "tracking.log"}
 """What a run has left that was refused once its data or model were read."""
@@ -40,7 +42,8 @@ def run_composed(composed: DictConfig, hydra: HydraConf, path: Path, before: Fou
         if place and (path / "config.yaml").exists():
             run = job_again(RunFolder(path, experiment(hydra)), replace(config, **values), overrides)
         else:
-            run = RunFolder.create(path, experiment(hydra), values, overrides, **place)
+            named = {"name": config.name} if config.name and has_own_name(overrides, grid) else {}
+            run = RunFolder.create(path, experiment(hydra), values, overrides, **named, **place)
     except UserError:
         clear(path, only_begun, before)
         raise
@@ -52,6 +55,12 @@ def run_composed(composed: DictConfig, hydra: HydraConf, path: Path, before: Fou
         raise
     clear(path, only_begun, before)
     return done
+
+
+def has_own_name(overrides: Sequence[str], grid: Path | None) -> bool:
+    """Whether the `name` of a run is its own, not that of the grid that it is a job of."""
+    told = read_json(grid / "run.json", "overrides")["overrides"] if grid else None
+    return told is None or any(one.startswith("name=") and one not in told for one in overrides)
 
 
 def refuse_params(hydra: HydraConf) -> None:

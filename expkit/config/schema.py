@@ -4,7 +4,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import MinLen
 
 from expkit import trust
 from expkit.check import Count, NotNegativeInt, check_arguments, defaults
@@ -46,6 +48,7 @@ class Config:
     batch_size: Count
     image_size: Count
     num_workers: Literal["auto"] | NotNegativeInt
+    name: Annotated[str, MinLen(1)] | None = None
     objective: Node
     lr_find: Node
     data: Node

@@ -6,10 +6,10 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.conf import HydraConf
 from hydra.experimental.callback import Callback
@@ -22,7 +22,7 @@ from expkit.config.schema import check_node
 from expkit.errors import UserError
 from expkit.grid.again import asked, hold
 from expkit.run_folder import RunFolder, hide_in_files
-from expkit.screen import say
+from expkit.screen import console, say
 from expkit.secrets import as_written, resolved, typed_overrides
 from expkit.task.next_steps import next_comparison, next_steps
 from expkit.tracking import tracker_of
@@ -32,6 +32,11 @@ from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
 from expkit.tracking.registering import registered, send_model
 from expkit.whole_files import read_json, write_whole
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SHOWN = 20
+"""So many jobs are shown at the end, the best ones."""
 OWN = ("expkit.", "hydra_plugins.expkit")
 """Where a sweeper comes from that makes the parent of its runs itself."""
 
@@ -68,7 +73,7 @@ class TrackGrid(Callback):
                 tags = summarize(self.grid, config.objective.mode)
                 self.tracker.finish(status_of(self.grid), tags=tags)
             if best:
-                tell(self.grid, best)
+                tell(self.grid, best, config.objective.mode)
 
 
 @contextmanager
@@ -92,7 +97,7 @@ def make_grid(config: DictConfig) -> RunFolder:
         path,
         experiment(config.hydra),
         kind="grid",
-        name=" ".join(told) or path.name,
+        name=str(config.name or " ".join(told) or path.name),
         tracking=as_written({"tracking": tracking}, config)["tracking"],
         params=by_key(told),
         found=read_json(path / "run.json").get("found", there),
@@ -123,18 +128,16 @@ def summarize(grid: RunFolder, mode: str) -> dict[str, str]:
 
     `mode` is the direction of the objective, min or max.
     """
-    common = set(read_json(grid.facts, "overrides")["overrides"])
-    jobs = list(nested_in(grid.path))
-    if not jobs:
+    rows = rows_of(grid)
+    if not rows:
         return {}
-    rows = [row_of(job, common) for job in jobs]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     table = csv.DictWriter(text, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_whole(grid.path / "jobs.csv", lambda partial: partial.write_text(text.getvalue(), encoding="utf-8"))
-    found = [read_json(job / "result.json").get("objective") for job in jobs]
+    found = [read_json(job / "result.json").get("objective") for job in nested_in(grid.path)]
     if name := next((objective["name"] for objective in found if objective), None):
         rows.sort(key=lambda row: rank(row.get(name), mode))
         if (best := rows[0].get(name)) is not None:  # a loss that is no number is none in result.json
@@ -151,12 +154,16 @@ def best_of(grid: RunFolder) -> Candidate | None:
         return None
 
 
-def tell(grid: RunFolder, best: Candidate) -> None:
-    """Print the best job of a grid that trained, and what can be done with its model next."""
+def tell(grid: RunFolder, best: Candidate, mode: str) -> None:
+    """Print what the jobs of a grid that trained came to, the best first, and what can be done with its model next."""
+    rows = sorted(rows_of(grid), key=lambda row: rank(row.get(best.metric), mode))
+    console(report=True).print(table_of(rows[:SHOWN], best))
+    if len(rows) > SHOWN:
+        say(f"and {len(rows) - SHOWN} more in {shown(grid.path / 'jobs.csv')}", report=True)
     version = registered(RunFolder(best.folder, ""))
     finished = sum((job / "result.json").exists() for job in nested_in(grid.path))
     lines = [
-        f"{best.metric} {best.value:.4f} in job {best.number}, the best of {grid.path.name}",
+        f"{best.metric} {best.value:.4f} in job {best.number}, the best of {len(rows)}",
         f"  folder   {shown(best.folder)}",
         *([f"  model    registered as {version}"] if version else []),
         *([next_comparison(grid.path)] if finished > 1 else []),
@@ -174,6 +181,32 @@ def status_of(grid: RunFolder) -> str:
 def rank(value: float | None, mode: str) -> float:
     """Where a job stands in the table: the best first, those without a value last."""
     return math.inf if value is None else -value if mode == "max" else value
+
+
+def table_of(rows: Sequence[Mapping[str, Any]], best: Candidate) -> "Table":
+    """Jobs as a table: where each lies in the grid's folder, what differs, and what it came to."""
+    from rich.table import Table
+
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    if all(row["status"] == "FINISHED" for row in rows):
+        keys.remove("status")
+    table = Table(box=None, pad_edge=False)
+    for key in keys:
+        justify: Literal["left", "right"] = "right" if key in (best.metric, "seconds") else "left"
+        table.add_column("folder" if key == "job" else key, justify=justify, overflow="fold")
+    table.add_column("")
+    for row in rows:
+        is_best, value = row["job"] == best.folder.name, row.get(best.metric)
+        told = {**row, best.metric: "" if value is None else f"{value:.4f}"}
+        cells = [str(told.get(key, "")) for key in keys]
+        table.add_row(*cells, "<- best" if is_best else "", style="bold" if is_best else None)
+    return table
+
+
+def rows_of(grid: RunFolder) -> list[dict[str, Any]]:
+    """The jobs of a grid in their order, as rows of its table."""
+    common = set(read_json(grid.facts, "overrides")["overrides"])
+    return [row_of(job, common) for job in nested_in(grid.path)]
 
 
 def row_of(path: Path, common: set[str]) -> dict[str, Any]:

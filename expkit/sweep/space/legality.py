@@ -19,12 +19,15 @@ from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import conditional, plain_value
 from expkit.sweep.space.settings import Settings
 from expkit.sweep.space.spaces import Around, Choice, Param, Search, Space, Value, bare
+from expkit.task.idle import by_body
 from expkit.tracking.finding import config_of
 
 STAND_IN = 1e-3
 """A learning rate where the LR finder has not run yet."""
-OUTSIDE = ("objective", "tracking", "task", "hydra", "lr_find")
+OUTSIDE = ("objective", "tracking", "task", "hydra", "lr_find", "name")
 """What trials must share to be trials of one study."""
+UNTOLD = ("tracking", "task", "num_workers", "name")
+"""What may be otherwise when a study goes on."""
 VIEWS = "transfer.tta"
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"max": "maximize", "min": "minimize"}
 
@@ -51,9 +54,11 @@ def check_sweep(
             raise UserError(f"{VIEWS} cannot be searched: it has no part in the objective, which is of an epoch")
     composer = Composer(context, config)
     base = config_of(composer.job(search.fixed)[0])
-    views = plan(base).tta
+    views, doubts = plan(base).tta, {*by_body(base, plan(base))}
     if base.task["_target_"] != "expkit.task.train":
         raise UserError("a sweep trains each trial: leave out task=..., or leave out +sweeps and -m")
+    if base.name:
+        raise UserError(f"name is of a run; a study is called by hydra.sweeper.study_name={base.name}")
     expected = DIRECTIONS[base.objective["mode"]]
     if settings.direction not in (None, expected):
         raise UserError(
@@ -64,11 +69,14 @@ def check_sweep(
     for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
         trial, added = check_point(composer, settings, search, number)
         views = max(views, plan(trial).tta)
+        doubts &= {*by_body(trial, plan(trial))}  # where some trials are otherwise, it is what the sweep is to tell
         for one in added:
             key, _, value = (one.key, "", str(one.space)) if isinstance(one, Param) else one.partition("=")
             found.setdefault(bare(key), set()).add(value)
     if views:
         tell_of_views(views, config)
+    for sentence in doubts:
+        say(f"WARNING: {sentence}", stderr=True)
     return base, {key: sorted(values) for key, values in found.items()}
 
 
@@ -117,9 +125,8 @@ def searches(base: Config, settings: Settings, search: Search, added: Mapping[st
         "conditions": settings.conditions,
         "grid": settings.sampler == "grid",
     }
-    config = dict(
-        flat({key: value for key, value in vars(base).items() if key not in ("tracking", "task", "num_workers")})
-    )
+    told = {key: value for key, value in vars(base).items() if key not in UNTOLD}
+    config = dict(flat(told))
     space = {param.key: str(param.space) for param in search.params}
     return {"space": space, "conditions": dict(added), "sweep": shared, "config": config}
 

@@ -14,7 +14,7 @@ from expkit.trained.export.comparing import Comparison
 from expkit.whole_files import read_json
 from expkit.words import figure
 
-LEFT_OUT = ("task", "tracking", "num_workers", "lr_find")
+LEFT_OUT = ("task", "tracking", "num_workers", "lr_find", "name")
 """What of a run's config makes no difference to its model, or names machines and stores."""
 ABSOLUTE = re.compile(r"/|~|file:|[A-Za-z]:[\\/]")
 LOCAL = "a path on the machine that trained"
