@@ -4,10 +4,12 @@ import errno
 import logging
 import os
 import select
+import shutil
 import sys
+import textwrap
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -19,11 +21,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from expkit import interrupt, trust
 from expkit.causes import is_full
+from expkit.command import command
+from expkit.command_line import of_study
 from expkit.command_line.going_on import is_sweep, resume_run, resume_sweep
-from expkit.command_line.hydra_line import run_hydra, split_folders
+from expkit.command_line.hydra_line import folders_alone, run_hydra, split_folders
 from expkit.command_line.of_run import run_of, unquoted
 from expkit.command_line.one_run import run_composed
 from expkit.config.composed import explain
+from expkit.config.composition import search_path_of
 from expkit.config.schema import ROOT
 from expkit.errors import UserError
 from expkit.grid.again import is_sent
@@ -41,14 +46,18 @@ def main() -> None:
     trust.read_environment()
     hush_readers()
     with leaving_at_once(), reporting(os.environ.get("HYDRA_FULL_ERROR") == "1"):
-        if not arguments:
-            print(list_experiments(), flush=True)
+        if (folders := folders_alone(arguments)) is not None:
+            print(list_experiments(folders), flush=True)
         elif resumed := [argument for argument in arguments if argument.startswith("resume=")]:
             others = [argument for argument in arguments if argument is not resumed[0]]
             resume(unquoted(resumed[0].removeprefix("resume=")), others)
         elif named := [argument for argument in arguments if argument.startswith("run=")]:
             others = [argument for argument in arguments if argument is not named[0]]
-            run_of(named[0].removeprefix("run="), *split_folders(others))
+            run = named[0].removeprefix("run=")
+            if of_study.is_report(run, others):
+                of_study.report(run, others)
+            else:
+                run_of(run, *split_folders(others))
         else:
             compose_and_run()
 
@@ -188,25 +197,39 @@ def allowance(arguments: list[str]) -> tuple[list[str], list[str]]:
     return allowed, others
 
 
-def list_experiments() -> str:
-    """One line for each experiment: its name and what its file's header says of it."""
-    rows = []
-    for path in sorted((ROOT / "conf" / "experiment").glob("*.yaml")):
-        comments = [line[2:] for line in path.read_text().splitlines() if line.startswith("# ")]
-        rows.append((path.stem, comments[2] if len(comments) > 2 else ""))
+def list_experiments(folders: Sequence[str]) -> str:
+    """One line for each experiment, those in a user's folders first: its name and what its file's header says of it.
+
+    Raises UserError where a folder is none.
+    """
+    search_path_of(folders)
+    places = [*(Path(folder).expanduser() for folder in folders), ROOT / "conf"]
+    found = {path.stem: path for place in reversed(places) for path in sorted((place / "experiment").glob("*.yaml"))}
+    rows = [(name, about(path)) for place in places for name, path in found.items() if path.parent.parent == place]
     width = max(len(name) for name, _ in rows)
-    lines = [f"  {name:<{width}}  {about}" for name, about in rows]
+    columns = shutil.get_terminal_size((1000, 0)).columns  # a file has lines of any length
+    own = [word for folder in folders for word in ("--config-dir", folder)]
     return "\n".join(
         [
             "expkit: declarative experiments in image classification",
             "",
-            "Run one with  python -m expkit +experiment=NAME",
+            f"Run one with  {command(*own, '+experiment=NAME')}",
             "",
-            *lines,
+            *(
+                textwrap.fill(f"  {name:<{width}}  {told}".rstrip(), columns, subsequent_indent=" " * (width + 4))
+                for name, told in rows
+            ),
             "",
-            "python -m expkit --help  shows the choices of each group and examples",
+            f"{command('--help')}  shows the choices of each group and examples",
         ]
     )
+
+
+def about(path: Path) -> str:
+    """What the header of an experiment's file says of it: its first comment that is neither a package nor a command."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    comments = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
+    return next((one for one in comments if one and not one.startswith(("@package", "python "))), "")
 
 
 if __name__ == "__main__":

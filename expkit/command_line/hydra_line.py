@@ -66,6 +66,14 @@ def split_folders(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return args.overrides, args.config_dir or []
 
 
+def folders_alone(arguments: Sequence[str]) -> list[str] | None:
+    """The folders of every `--config-dir`, where arguments say nothing else; None where they do."""
+    args, unknown = get_args_parser().parse_known_intermixed_args(list(arguments), namespace=config_folders())
+    folders: list[str] = args.config_dir or []
+    told = {key for key, value in vars(args).items() if value not in (None, False, [])} - {"config_dir"}
+    return None if unknown or told else folders
+
+
 def no_option(given: str, known: Sequence[str]) -> str:
     """The message for a flag that there is not, with what was probably meant."""
     name, sign, _ = given.partition("=")

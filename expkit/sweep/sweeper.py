@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from expkit.sweep.storage import Store
 
 STUDY_FILES = (
-    *("best", "end.json", "metrics.jsonl", "multirun.yaml", "optimization_results.yaml", "plots", "run.json"),
-    *("tracking.json", "trials.csv", "trials.parquet"),
+    *("best", "end.json", "metrics.jsonl", "multirun.yaml", "optimization_results.yaml", "plots", "report.html"),
+    *("run.json", "tracking.json", "trials.csv", "trials.parquet"),
 )
 """What a study writes in its folder, beside its database and its trials."""
 

@@ -5,14 +5,18 @@ from pathlib import Path
 from expkit.command import command, override, shown
 
 
-def next_steps(run: str, name: str) -> list[str]:
-    """What is done with a model next, a command a line; `run` is what names it, `name` what it was trained on."""
-    commands = {
+def next_commands(run: str, name: str) -> dict[str, str]:
+    """What is done with a model next, by name; `run` is what names it, `name` what it was trained on."""
+    return {
         "predict": command(f"run={run}", "task=predict", "task.source=PHOTOS"),
         "score": command(f"run={run}", "task=evaluate"),
         "export": command(f"run={run}", "task=export", override("task.out", f"{name}_export")),
     }
-    return [f"  {what:<7}  {line}" for what, line in commands.items()]
+
+
+def next_steps(run: str, name: str) -> list[str]:
+    """Likewise, as lines to print."""
+    return [f"  {what:<7}  {line}" for what, line in next_commands(run, name).items()]
 
 
 def next_comparison(sweep: Path) -> str:

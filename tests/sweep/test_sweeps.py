@@ -18,10 +18,12 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from expkit.errors import UserError
-from expkit.sweep.show.report import best_files, reproduce
+from expkit.sweep.show.page import reproduce
+from expkit.sweep.show.report import best_files
 from expkit.sweep.study import FAILED, WORKER
 from expkit.sweep.work.trial import OVERRIDES
 from expkit.tracking.finding import find_run
+from tests import forked
 from tests.sweep.conftest import TINY, expkit, trials_of
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
@@ -82,7 +84,7 @@ def test_each_trial_has_the_folder_of_a_hydra_job_and_a_run(seeded):
             "MULTIRUN",
             str(own),
         )
-        assert "; 1 epoch (" not in (own / "expkit.log").read_text()
+        assert "1 epoch of" not in (own / "expkit.log").read_text()
         assert (own / "expkit.log").stat().st_size
         if trial.state == TrialState.COMPLETE:
             assert result_of(own)["objective"] == {"name": "valid_accuracy", "value": trial.value}
@@ -121,6 +123,13 @@ def test_a_sweep_leaves_tables_pictures_and_the_best_params(seeded):
     assert pd.read_csv(folder / "trials.csv").shape == table.shape
     for name in ("history", "slice", "parallel", "importance"):
         assert Image.open(folder / "plots" / f"{name}.png").width > 300
+    page = (folder / "report.html").read_text()
+    assert f"trial {study.best_trial.number}, the best of 8" in page
+    assert "run=best:outputs/digits/sweep_digits-lr_wd_pct_start task=predict" in page
+    (folder / "report.html").unlink()
+    status, out, err = forked.expkit("task=report", f"run={folder}", cwd=seeded[0])
+    assert (status, out) == (0, "outputs/digits/sweep_digits-lr_wd_pct_start/report.html\n"), err
+    assert (folder / "report.html").read_text() == page
     best = yaml.safe_load((folder / "optimization_results.yaml").read_text())
     assert best == {"name": "optuna", "best_params": study.best_params, "best_value": study.best_value}
     assert not (folder / ".workers").exists()

@@ -76,6 +76,8 @@ class Drawn:
             axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5)))
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
+        elif not self.names and np.array_equal(known := self.values[~np.isnan(self.values)], np.round(known)):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if self.names:
             shown = slice(None, None, 1 + len(self.names) // MANY)
             names = [drawable(name) for name in self.names[shown]]
@@ -113,7 +115,8 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial], metric: str, sign: f
             axes.plot(numbers, values_of(some), marker, color=colour, label=state.name.lower(), markersize=6)
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     best = sign * np.maximum.accumulate(sign * values_of(complete))
-    axes.step([trial.number for trial in complete], best, where="post", color=BEST, label="best so far")
+    if complete:
+        axes.step([trial.number for trial in complete], best, where="post", color=BEST, label="best so far")
     for trial in [trial for trial in complete if trial.user_attrs.get("origin") == "lr_find"]:
         axes.plot(trial.number, values_of([trial]), "o", mfc="none", mec="black", ms=12, label="from the LR finder")
     ended = [trial for trial in trials if trial.state == TrialState.FAIL]
@@ -127,7 +130,8 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial], metric: str, sign: f
     axes.set(xlabel="trial", title="History")
     axes.set_ylabel(metric)
     finish(axes)
-    axes.legend(fontsize="small")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=6, frameon=False)
     save(figure, path)
 
 

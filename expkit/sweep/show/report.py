@@ -8,22 +8,21 @@ from typing import Any
 
 import optuna
 import pandas as pd
-import torch
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from expkit.command import command, shown
+from expkit.command import shown
 from expkit.config.composed import experiment, written
 from expkit.config.schema import GROUPS, ROOT, Config
 from expkit.model.weights_file import NAMES
 from expkit.run_folder import RunFolder
 from expkit.screen import console, say
 from expkit.sweep.show.line import short
-from expkit.sweep.show.pictures import draw_pictures
+from expkit.sweep.show.page import BEST_YAML, PAGE, make_page, reproduce, run_of
 from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import Sweep
-from expkit.sweep.study import FAILED, STOPPED, WORKER, best_so_far, count, is_lost, standing, value_of
-from expkit.sweep.work.trial import OVERRIDES, WEIGHTS
+from expkit.sweep.study import FAILED, STOPPED, best_so_far, count, is_lost, standing, value_of
+from expkit.sweep.work.trial import OVERRIDES
 from expkit.task.next_steps import next_comparison, next_steps
 from expkit.tracking.best import BEST
 from expkit.tracking.finding import config_of
@@ -34,8 +33,6 @@ from expkit.whole_files import write_whole
 
 SHOWN = 10
 """So many of the best trials are shown with the study."""
-BEST_YAML = Path("best", "experiment", "best.yaml")
-"""Where the best run lies in a sweep's folder, as a config that --config-dir finds."""
 PATHS = ("root", "file", "source", "weights")
 """Keys of the data and the model that may be paths."""
 
@@ -52,8 +49,9 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study) -> FrozenTrial
         limit = sweep.settings.timeout
         why = f" within hydra.sweeper.timeout={limit:g} seconds" if limit else ""
         say(f"no trial of the study {study.study_name} came to its end{why}; folder {shown(sweep.folder)}")
+        make_page(sweep.folder, study)
         return None
-    if run := run_of(sweep, best):
+    if run := run_of(sweep.folder, best):
         send_model(run, base.tracking)
     for name, text in best_files(sweep, metric, study.study_name, best).items():
         write_whole(sweep.folder / name, partial(Path.write_text, data=text, encoding="utf-8"))
@@ -63,17 +61,11 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study) -> FrozenTrial
         "best_value": value_of(best),
     }  # as Hydra's Optuna plugin has it
     write_whole(sweep.folder / "optimization_results.yaml", lambda path: OmegaConf.save(OmegaConf.create(found), path))
-    draw_pictures(sweep.folder / "plots", study, trials, metric)
     folder = RunFolder(sweep.folder, "")
     write_metrics(folder, study, trials, metric)
     folder.note(tags=tags_of(sweep, best) | {MLFLOW_RUN_NOTE: description(study, trials, metric)})
+    make_page(sweep.folder, study)
     return best
-
-
-def run_of(sweep: Sweep, best: FrozenTrial) -> RunFolder | None:
-    """The run that has the weights of the best trial; None where it is on another machine."""
-    run = RunFolder(sweep.folder / best.user_attrs.get(WEIGHTS, str(best.number)), "")
-    return run if run.exported_weights.exists() else None
 
 
 def tell(sweep: Sweep, study: optuna.Study, best: FrozenTrial, metric: str, hint: str | None) -> None:
@@ -81,7 +73,7 @@ def tell(sweep: Sweep, study: optuna.Study, best: FrozenTrial, metric: str, hint
 
     `hint` is the command that shows the study in its store.
     """
-    counted, run = count(study.get_trials(deepcopy=False)), run_of(sweep, best)
+    counted, run = count(study.get_trials(deepcopy=False)), run_of(sweep.folder, best)
     others = {"pruned": counted.pruned, "failed": counted.failed}
     told = ", ".join(f"{number} {what}" for what, number in others.items() if number)
     name = f"{mean_over(sweep)}{metric}"
@@ -89,6 +81,7 @@ def tell(sweep: Sweep, study: optuna.Study, best: FrozenTrial, metric: str, hint
         f"{name} {value_of(best):.4f} in trial {best.number}, the best of {counted.finished}{told and f' ({told})'}",
         *(f"  {key} {short(value)}" for key, value in best.params.items()),
         f"  folder   {shown(sweep.folder)}",
+        f"  report   {shown(sweep.folder / PAGE)}",
         f"  again    {reproduce(sweep.folder, best)}" + ("  # its first seed" if sweep.settings.repeats > 1 else ""),
         *([f"  model    registered as {version}"] if run and (version := registered(run)) else []),
         *([f"  compare  {hint}"] if hint else []),
@@ -109,13 +102,6 @@ def tags_of(sweep: Sweep, best: FrozenTrial) -> dict[str, str]:
     params = {f"best.{key}": str(value) for key, value in best.params.items()}
     how = {key: str(getattr(sweep.settings, key)) for key in ("sampler", "pruner", "seed", "n_trials")}
     return {"best_trial": str(best.number), "best_value": str(value_of(best)), **params, **how}
-
-
-def reproduce(folder: Path, best: FrozenTrial) -> str:
-    """The command that trains the best run again, bit by bit: on as many threads as its worker had."""
-    threads = best.user_attrs[WORKER]["threads"]
-    alike = f"OMP_NUM_THREADS={threads} " if threads != torch.get_num_threads() else ""
-    return alike + command("--config-dir", shown(folder / BEST_YAML.parts[0]), "+experiment=best")
 
 
 def write_metrics(folder: RunFolder, study: optuna.Study, trials: list[FrozenTrial], metric: str) -> None:
@@ -151,7 +137,8 @@ def best_files(sweep: Sweep, metric: str, study: str, best: FrozenTrial) -> dict
     Choices that lie in a folder of the user's come along, and paths are absolute, so that nothing else is needed.
     """
     composed, choices = Composer(sweep.context, sweep.config).job(best.user_attrs[OVERRIDES])
-    config = {key: value for key, value in written(config_of(composed), composed).items() if key != "task"}
+    values = written(config_of(composed), composed)
+    config = {key: value for key, value in values.items() if key not in ("task", "name")}
     config["tracking"].pop("register", None)  # its model is registered, and to train it again is no new version
     if hide(str(config["tracking"])) != str(config["tracking"]):
         config["tracking"]["uri"] = "???"  # a password that somebody typed: to be given again
