@@ -182,6 +182,11 @@ class Optimizer:
         learn = [norms and any(p.requires_grad for p in group.parameters.values()) for group in self.split]
         return [number for number in range(self.frozen) if not learn[number]]
 
+    def norms_alone(self, first: int) -> list[str]:
+        """The layer groups before the `first` that is not frozen of which the norms train."""
+        has_norms = [any(True for norm in group.norms for _ in norm.parameters()) for group in self.split]
+        return [self.groups[number] for number in range(first) if has_norms[number] and self.train_bn is True]
+
     def clear_state(self) -> None:
         """Forget all averages of gradients and counts of steps; hyperparameters stay.
 

@@ -74,6 +74,7 @@ def draw_schedule(
     groups: Sequence[str],
     starts: Mapping[str, float],
     unit: str,
+    norms: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Draw the hyperparameters that move: one curve, or one for each layer group where they differ.
 
@@ -81,7 +82,7 @@ def draw_schedule(
 
     Those that stay are told below with their values; if all do, the learning rate is drawn. `hypers` holds columns as
     `Hypers.columns` names them (`lr_0`, `lr_1`, ..., `dropout`); `starts` says where each phase begins; `unit` is that
-    of both and of `steps`.
+    of both and of `steps`; `norms` names the layer groups of which only the norms train, by phase.
     """
     curves = {
         name: [hypers[name]] if name in hypers else [hypers[f"{name}_{number}"] for number in range(len(groups))]
@@ -90,7 +91,13 @@ def draw_schedule(
     moving = [name for name in curves if any(map(moves, curves[name]))] or ["lr"]
     constant = [constant_of(name, curves[name]) for name in curves if name not in moving]
     columns = min(2, len(moving))
-    figure, grid = panels(-(-len(moving) // columns), columns, 4.2, 1.5, bottom=0.55 if not constant else 0.75)
+    told = [f"constant: {', '.join(constant)}"] if constant else []
+    told += [
+        f"in the phase {phase}, only the norms of {' and '.join(names)} train" for phase, names in (norms or {}).items()
+    ]
+    text = "\n".join(textwrap.fill(line, 60 * columns) for line in told)
+    bottom = 0.58 + 0.14 * len(text.splitlines())
+    figure, grid = panels(-(-len(moving) // columns), columns, 4.2, 1.5, bottom=bottom)
     for axes, name in zip(grid, moving, strict=False):
         alike = all(agree(curve, curves[name][-1]) for curve in curves[name])
         drawn = [(curves[name][-1], groups[-1])] if alike else list(zip(curves[name], groups, strict=True))
@@ -106,8 +113,7 @@ def draw_schedule(
             axes.legend(fontsize="small")
     for axes in grid[len(moving) :]:
         axes.remove()
-    if constant:
-        text = textwrap.fill("constant: " + ", ".join(constant), 60 * columns)
+    if text:
         figure.text(0.01, 0.01, text, fontsize=7, va="bottom", color="dimgrey", parse_math=False)
     save(figure, path)
 

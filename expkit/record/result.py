@@ -77,7 +77,8 @@ def draw_plots(folder: RunFolder, run: Run, recorder: Recorder) -> None:
     draw_losses(folder.plots / "losses.png", traces, recorder.history, size, starts)
     hypers = {name: traces[name] for name in run.trainer.hypers.columns}
     begins = {name: epochs * size for name, epochs in starts.items()}
-    draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, run.trainer.optimizer.groups, begins, "step")
+    groups, norms = run.trainer.optimizer.groups, run.recipe.norms_alone(run.trainer.optimizer)
+    draw_schedule(folder.plots / "schedule.png", traces["step"], hypers, groups, begins, "step", norms)
 
 
 def export_weights(config: Config, folder: RunFolder, run: Run) -> None:

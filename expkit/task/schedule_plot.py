@@ -47,6 +47,7 @@ def plot_schedule(config: Config, folder: RunFolder) -> Path:
             rows.append(hypers.read())
     columns = dict(zip(hypers.columns, np.array(rows).T, strict=True))
     path = folder.plots / "schedule.png"
-    draw_schedule(path, np.array(epochs), columns, optimizer.groups, recipe.starts, "epoch")
+    norms = recipe.norms_alone(optimizer)
+    draw_schedule(path, np.array(epochs), columns, optimizer.groups, recipe.starts, "epoch", norms)
     say(str(path))
     return path

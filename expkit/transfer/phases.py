@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import MinLen
 
@@ -15,6 +15,9 @@ from expkit.check import Count, NotNegativeInt, Positive, check_arguments, check
 from expkit.errors import UserError
 from expkit.optim.values import group_values
 from expkit.words import many
+
+if TYPE_CHECKING:
+    from expkit.optim.optimizer import Optimizer
 
 Rate = Positive | str
 """A learning rate, or one relative to another: `lr / 2`, `auto * 10`."""
@@ -106,6 +109,15 @@ class Recipe:
     def phase_of(self, epoch: int) -> Phase:
         """The phase that an epoch of the run, from 1, belongs to."""
         return next(phase for phase in reversed(self.phases) if self.starts[phase.name] < epoch)
+
+    def norms_alone(self, optimizer: "Optimizer") -> dict[str, list[str]]:
+        """The layer groups that are frozen but for their norms, by the name of the phase in which they are."""
+        found = {
+            phase.name: optimizer.norms_alone(phase.first(optimizer.groups))
+            for phase in self.phases
+            if not phase.precompute
+        }
+        return {name: groups for name, groups in found.items() if groups}
 
     @property
     def precomputes(self) -> bool:
