@@ -15,6 +15,7 @@ from expkit.run_folder import RunFolder
 from expkit.trained.description import what_serves
 from expkit.trained.own_code import own_code, own_modules, requirement
 from expkit.urls import file_url
+from expkit.whole_files import read_json
 
 PACKAGES = (
     "annotated-types",
@@ -63,6 +64,8 @@ def log_model(folder: RunFolder, run_id: str) -> str:
                 code_paths=[str(package), *code],
                 signature=signature,
                 pip_requirements=sorted({*(requirement(name) for name in packages(served)), *requirements}),
+                # MLflow takes all that the run has at this step for scores of the model, by default 0: traces.
+                step=read_json(folder.result, "steps")["steps"] + 1,
             )
     return str(logged.model_id)
 

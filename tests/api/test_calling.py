@@ -52,7 +52,7 @@ def test_nothing_is_printed_but_the_progress_and_quietly_nothing(trained, tmp_pa
     monkeypatch.chdir(tmp_path)
     run = expkit.run(*SMALL)
     told = capsys.readouterr()
-    first, header, *_, head, last = told.out.splitlines()
+    first, _, header, *_, head, last = told.out.splitlines()
     assert first == "1438 training and 359 validation images of 10 classes"
     assert header == "1 epoch of 22 steps in fp32 on cpu"
     assert head.split() == ["epoch", "train_loss", "valid_loss", "valid_accuracy", "valid_f1", "time"]

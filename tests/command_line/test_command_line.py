@@ -158,7 +158,8 @@ def test_mlflow_holds_params_metrics_traces_tags_and_files(tracked_run):
     assert run.data.metrics["best_valid_accuracy"] == best
     assert run.data.metrics["best_epoch"] == result["best_epoch"]
     [model] = client.search_logged_models([run.info.experiment_id])
-    assert {metric.key: metric.value for metric in model.metrics}["valid_accuracy"] == best
+    scores = {metric.key: metric.value for metric in model.metrics}
+    assert (scores["valid_accuracy"], len(scores)) == (best, 4)
     artifacts = {entry.path for entry in client.list_artifacts(result["run_id"])}
     assert {"checkpoints", "plots", ".hydra", "report.html", "result.json", "traces.parquet"} <= artifacts
 
