@@ -70,7 +70,8 @@ def make_page(folder: Path, study: optuna.Study) -> Path:
 
 def uses_of(folder: Path, best: FrozenTrial, experiment: str) -> dict[str, str]:
     """What can be done with the best trial, each with the command for it."""
-    uses = {"Train it again": reproduce(folder, best)}
+    # A study that was stopped has not written it yet.
+    uses = {"Train it again": reproduce(folder, best)} if (folder / BEST_YAML).exists() else {}
     if run_of(folder, best):
         told = next_commands(f"{BEST}{shown(folder)}", experiment)
         uses |= {"Classify new images": told["predict"], "Score it": told["score"], "Take it elsewhere": told["export"]}
