@@ -9,6 +9,7 @@ from expkit.model.weights import save_weights
 from expkit.record.checkpoint import Best, load_checkpoint
 from expkit.record.recorder import Recorder, best_epoch
 from expkit.run_folder import RunFolder, refuse_links
+from expkit.task.training import warn_of_precision
 from expkit.tracking import make_parent, send_rest
 from expkit.whole_files import read_json, write_json
 from tests.trainer.test_loop import small_trainer
@@ -19,6 +20,16 @@ def test_what_becomes_known_of_a_run_is_kept_with_its_facts(tmp_path):
     folder.note(fingerprint="0123")
     facts = read_json(folder.facts)
     assert (facts["experiment"], facts["parent"], facts["fingerprint"]) == ("pets", "..", "0123")
+
+
+def test_a_run_that_goes_on_in_another_precision_is_told_so(tmp_path, caplog):
+    folder = RunFolder(tmp_path, "test")
+    warn_of_precision(folder, "fp32")
+    folder.note(outcome={"precision": "bf16"})
+    warn_of_precision(folder, "bf16")
+    assert not caplog.records
+    warn_of_precision(folder, "fp32")
+    assert caplog.messages[0].startswith("the run began in bf16 and goes on in fp32")
 
 
 def test_a_run_is_held_by_one_process_at_a_time(tmp_path):

@@ -133,6 +133,7 @@ class WholeRecord:
         from expkit.record.progress import ProgressBar
 
         say(run.describe())
+        warn_of_precision(self.folder, run.precision)
         self.tracker.look()
         warn_of_idle(run.config, run.recipe, run.data, len(run.trainer.hypers.dropouts))
         self.folder.note(fingerprint=run.data.fingerprint, accept_data=False)
@@ -174,6 +175,17 @@ class WholeRecord:
         except UserError as error:
             later = command(f"run={shown(self.folder.path)}", "task=report")
             log.warning("report.html was not made (%s); once that is mended, make it by  %s", error, later)
+
+
+def warn_of_precision(folder: RunFolder, precision: str) -> None:
+    """Warn where a run that goes on computes otherwise than it began, as precision=auto does on another machine."""
+    began = read_json(folder.facts).get("outcome", {}).get("precision", precision)
+    if began != precision:
+        log.warning(
+            "the run began in %s and goes on in %s, as trainer.precision says on this machine: its weights will not be "
+            "those of a run that was never stopped",
+            *(began, precision),
+        )
 
 
 def go_on(run: Run, folder: RunFolder) -> None:
