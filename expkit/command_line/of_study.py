@@ -18,7 +18,7 @@ def is_report(run: str, overrides: Sequence[str]) -> bool:
 
 
 def report(run: str, overrides: Sequence[str]) -> None:
-    """Make the page of the study in the folder `run` again. Raises UserError for overrides that have no part in that."""
+    """Make the page of the study in the folder `run` again. Raises UserError for overrides of anything else."""
     path = Path(unquoted(run)).resolve()
     storages = [one.removeprefix(STORAGE) for one in overrides if one.startswith(STORAGE)]
     others = [one for one in overrides if one != REPORT and not one.startswith(STORAGE)]

@@ -77,7 +77,7 @@ class Drawn:
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
         elif not self.names and np.array_equal(known := self.values[~np.isnan(self.values)], np.round(known)):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if self.names:
             shown = slice(None, None, 1 + len(self.names) // MANY)
             names = [drawable(name) for name in self.names[shown]]
@@ -126,7 +126,7 @@ def draw_history(path: Path, trials: Sequence[FrozenTrial], metric: str, sign: f
         if numbers:
             bottom = np.full(len(numbers), 0.02)
             axes.plot(numbers, bottom, "X", color=colour, transform=axes.get_xaxis_transform(), label=label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="trial", title="History")
     axes.set_ylabel(metric)
     finish(axes)
@@ -152,7 +152,7 @@ def draw_slices(path: Path, trials: Sequence[FrozenTrial], params: Sequence[Draw
         axes.remove()
     for row in grid:
         row[0].set_ylabel(metric)
-    figure.colorbar(dots, ax=list(figure.axes), label="trial", ticks=MaxNLocator(integer=True))
+    figure.colorbar(dots, ax=list(figure.axes), label="trial", ticks=MaxNLocator(integer=True, min_n_ticks=1))
     save(figure, path)
 
 
