@@ -163,7 +163,7 @@ def tell(grid: RunFolder, best: Candidate, mode: str) -> None:
     version = registered(RunFolder(best.folder, ""))
     finished = sum((job / "result.json").exists() for job in nested_in(grid.path))
     lines = [
-        f"{best.metric} {best.value:.4f} in job {best.number}, the best of {len(rows)}",
+        f"{best.metric} {best.value:.4f} in job {best.number}, the best of {grid.path.name}",
         f"  folder   {shown(best.folder)}",
         *([f"  model    registered as {version}"] if version else []),
         *([next_comparison(grid.path)] if finished > 1 else []),

@@ -1,6 +1,7 @@
 """What a person sees of a training run: a row of figures for each epoch, and a bar where one can move."""
 
 import time
+from collections.abc import Mapping
 
 from rich.table import Table
 from torch import Tensor
@@ -67,15 +68,24 @@ class ProgressBar(Observer):
         took = duration(now - self.epoch_began)
         self.epoch_began = now
         row = {"epoch": f"{trainer.state.epochs}/{self.epochs}", **metrics, "time": took}
+        self.bar.add(row, self.under_head(row) if self.bar.moves else in_line(row))
+
+    def under_head(self, row: Mapping[str, str]) -> str:
+        """A row of a table that a terminal of 80 columns takes, with the head above the first."""
         widths = {name: max(len(name), 2 * len(str(self.epochs)) + 1, len("59.9 s")) for name in row}
         lines = [row] if self.has_head else [{name: name for name in row}, row]
         self.has_head = True
-        text = ["  ".join(f"{cell:>{widths[name]}}" for name, cell in line.items()) for line in lines]
-        self.bar.add(row, "\n".join(text))
+        return "\n".join("  ".join(f"{cell:>{widths[name]}}" for name, cell in line.items()) for line in lines)
 
     def close(self) -> None:
         """Take the bar away."""
         self.bar.close()
+
+
+def in_line(row: Mapping[str, str]) -> str:
+    """A row as a line that says what its figures are, for a file in which others come between."""
+    *told, took = row.items()
+    return "  ".join([*(f"{name} {cell}" for name, cell in told), took[1]])
 
 
 def result_table(metrics: dict[str, dict[str, float | None]], best_epoch: int) -> Table:

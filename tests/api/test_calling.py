@@ -52,12 +52,9 @@ def test_nothing_is_printed_but_the_progress_and_quietly_nothing(trained, tmp_pa
     monkeypatch.chdir(tmp_path)
     run = expkit.run(*SMALL)
     told = capsys.readouterr()
-    first, _, header, *_, head, last = told.out.splitlines()
+    first, *_, last = told.out.splitlines()
     assert first == "1438 training and 359 validation images of 10 classes"
-    assert header == "1 epoch of 22 steps in fp32 on cpu"
-    assert head.split() == ["epoch", "train_loss", "valid_loss", "valid_accuracy", "valid_f1", "time"]
-    assert last.split()[0] == "1/1"
-    assert max(map(len, (head, last))) <= 80
+    assert last.startswith("epoch 1/1  train_loss ")
     assert told.err == ""
     assert repr(run).startswith(f"valid_accuracy {run.value:.4f} in ")
     expkit.run(*SMALL, quiet=True).load().evaluate(resamples=0, quiet=True)

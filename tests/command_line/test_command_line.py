@@ -46,17 +46,6 @@ def test_without_arguments_the_experiments_are_listed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_so_are_those_of_ones_own_folder_with_what_they_say_of_themselves(tmp_path):
-    (tmp_path / "my own" / "experiment").mkdir(parents=True)
-    header = "# @package _global_\n# python -m expkit +experiment=cats\n# Cats of the house\n"
-    (tmp_path / "my own" / "experiment" / "cats.yaml").write_text(header)
-    status, out, _ = expkit("--config-dir", "my own", cwd=tmp_path)
-    assert status == 0
-    assert "python -m expkit --config-dir 'my own' +experiment=NAME\n\n  cats             Cats of the house\n" in out
-    assert "\n  digits " in out
-    assert expkit("--config-dir=none", cwd=tmp_path)[2] == f"error: --config-dir none: {tmp_path}/none is no folder\n"
-
-
 def test_help_shows_groups_and_examples(tmp_path):
     status, out, _ = expkit("--help", cwd=tmp_path)
     assert status == 0
@@ -110,7 +99,7 @@ assert not {{"torch", "mlflow", "pandas", "matplotlib"}} & set(sys.modules)
 @pytest.fixture(scope="module")
 def tracked_run(tmp_path_factory) -> Path:
     cwd = tmp_path_factory.mktemp("tracked")
-    arguments = ("+experiment=digits", "epochs=2", "image_size=16", "optim.lr={start: 1e-4, stop: 1e-2}", "name='a, b'")
+    arguments = ("+experiment=digits", "epochs=2", "image_size=16", "optim.lr={start: 1e-4, stop: 1e-2}")
     status, out, err = expkit(*arguments, cwd=cwd)
     assert status == 0, err
     assert "mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db" in out
@@ -144,7 +133,7 @@ def test_mlflow_holds_params_metrics_traces_tags_and_files(tracked_run):
     client = MlflowClient(f"sqlite:///{tracked_run.parents[1]}/mlflow.db")
     result = json.loads((tracked_run / "result.json").read_text())
     run = client.get_run(result["run_id"])
-    assert (run.info.status, run.info.run_name) == ("FINISHED", "a, b")
+    assert run.info.status == "FINISHED"
     assert client.get_experiment(run.info.experiment_id).name == "digits"
     assert run.data.params["optim.lr.stop"] == "0.01"
     assert run.data.params["epochs"] == "2"
@@ -154,12 +143,6 @@ def test_mlflow_holds_params_metrics_traces_tags_and_files(tracked_run):
         assert [point.step for point in client.get_metric_history(result["run_id"], name)] == [1, 2]
     for name in ("batch/train_loss", "hp/lr_0", "hp/mom_2", "hp/wd_1"):
         assert [point.step for point in client.get_metric_history(result["run_id"], name)] == list(range(44))
-    best = result["metrics"]["best"]["valid_accuracy"]
-    assert run.data.metrics["best_valid_accuracy"] == best
-    assert run.data.metrics["best_epoch"] == result["best_epoch"]
-    [model] = client.search_logged_models([run.info.experiment_id])
-    scores = {metric.key: metric.value for metric in model.metrics}
-    assert (scores["valid_accuracy"], len(scores)) == (best, 4)
     artifacts = {entry.path for entry in client.list_artifacts(result["run_id"])}
     assert {"checkpoints", "plots", ".hydra", "report.html", "result.json", "traces.parquet"} <= artifacts
 

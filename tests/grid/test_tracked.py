@@ -51,10 +51,7 @@ def test_the_jobs_of_a_grid_are_nested_in_its_run(tmp_path):
     best = max("01", key=lambda name: results[int(name)]["objective"]["value"])
     (version,) = client.search_model_versions()
     assert (version.name, version.run_id) == ("digits", runs[best].info.run_id)
-    assert f"in job {best}, the best of 2\n" in out
-    (marked,) = [line for line in out.splitlines() if line.endswith("<- best")]
-    value = results[int(best)]["objective"]["value"]
-    assert marked.split()[:3] == [best, ("adam", "sgd")[int(best)], f"{value:.4f}"]
+    assert f"in job {best}, the best of {grid_name}\n" in out
     assert out.count("task=predict") == out.count(f"run=best:outputs/digits/{grid_name} task=predict") == 1
     assert "  model    registered as models:/digits/1\n" in out
 

@@ -10,7 +10,7 @@ import torch
 from expkit.bar import PAUSES
 from expkit.data.images.pace import telling
 from expkit.features.progress import counting
-from expkit.record.progress import ProgressBar
+from expkit.record.progress import SHOWN, ProgressBar, in_line
 from expkit.task.searching import bar
 from expkit.trainer.loop import State
 from tests.trainer.test_loop import small_loaders, small_trainer
@@ -33,6 +33,17 @@ def test_an_epoch_of_minutes_is_told_of_once_a_minute_and_a_short_one_is_not(tra
     assert len(lines) == 200 // PAUSES["lines"]
     assert lines[0].startswith("epoch 1/2  step 61/1000  loss 0.2500  1.0 steps/s  15 min")
     assert lines[0].endswith(" left")
+
+
+def test_rows_of_epochs_fit_a_terminal_and_stand_below_their_head():
+    bar = ProgressBar(None, epochs=1000, epoch_steps=6, images=160)
+    row = {"epoch": "7/1000", **dict.fromkeys(SHOWN, "31.0839"), "time": "2 min 05 s"}
+    head, first = bar.under_head(row).splitlines()
+    assert max(len(head), len(first), len(bar.under_head(row))) <= 80
+    assert [head.index(name) + len(name) for name in SHOWN] == [
+        place + 7 for place in range(len(first)) if first.startswith("31.0839", place)
+    ]
+    assert in_line(row).startswith("epoch 7/1000  train_loss 31.0839  ")
 
 
 def test_a_validation_of_minutes_is_told_of_once_a_minute_and_a_short_one_is_not(capsys, monkeypatch):
