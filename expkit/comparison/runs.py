@@ -13,8 +13,8 @@ from expkit.config.files import load_yaml
 from expkit.config.schema import BETTER
 from expkit.errors import UserError
 from expkit.json_shapes import point_of
-from expkit.record.checkpoint import best_epoch
 from expkit.record.predictions import Predictions, read_predictions
+from expkit.record.recorder import best_epoch
 from expkit.run_folder import RunFolder
 from expkit.whole_files import read_json
 
