@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 PETS = ROOT.parent / "shared" / "data" / "pets_mini"
 SMALL_MODEL = ("model=timm", "model.name=test_resnet")
 """A residual network of half a million weights, for tests that ask nothing of the model."""
+PLAIN = ("tracking=none", "task.report=false")
+"""A training that leaves what it came to, but no pages and no entries elsewhere, which take longer than a small one."""
 
 
 def composed(*overrides: str) -> DictConfig:

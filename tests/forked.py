@@ -25,11 +25,15 @@ import psutil
 
 HEAVY = (
     "hydra.core.plugins",
+    "jinja2",
     "matplotlib.figure",
     "optuna",
     "pandas",
     "pyarrow.parquet",
+    "pydantic",
     "sklearn.datasets",
+    "sklearn.metrics",
+    "timm",
     "torch",
     "torchvision.transforms.v2",
 )

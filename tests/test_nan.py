@@ -10,10 +10,10 @@ from expkit.record.checkpoint import best_epoch
 from expkit.run_folder import RunFolder
 from expkit.task.training import train
 from expkit.trainer.loop import Trainer
-from tests.conftest import SMALL_MODEL, composed
+from tests.conftest import PLAIN, SMALL_MODEL, composed
 
 RUN = (
-    *("+experiment=digits", *SMALL_MODEL, "image_size=16", "epochs=3", "data.classes=[0, 1]", "tracking=none"),
+    *("+experiment=digits", *SMALL_MODEL, "image_size=16", "epochs=3", "data.classes=[0, 1]", *PLAIN),
     "num_workers=0",
 )
 

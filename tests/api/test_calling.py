@@ -10,6 +10,8 @@ import expkit
 from expkit.errors import UserError
 from tests.api.conftest import SMALL
 
+PLAIN = (*SMALL, "task.report=false")
+
 
 def test_a_run_with_its_own_threads_leaves_the_process_as_it_was(unchanged):
     expkit.run(*SMALL, "trainer.threads=1")
@@ -37,11 +39,11 @@ def test_so_do_scores_and_configs(unchanged, trained):
 def test_runs_of_one_process_and_of_several_come_to_the_same_bits(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = []
-    thread = threading.Thread(target=lambda: found.append(expkit.run(*SMALL, quiet=True)))
+    thread = threading.Thread(target=lambda: found.append(expkit.run(*PLAIN, quiet=True)))
     thread.start()
-    second = expkit.run(*SMALL, quiet=True)  # one of them waits for the other
+    second = expkit.run(*PLAIN, quiet=True)  # one of them waits for the other
     thread.join()
-    command = [sys.executable, "-m", "expkit", *SMALL, "hydra.run.dir=alone"]
+    command = [sys.executable, "-m", "expkit", *PLAIN, "hydra.run.dir=alone"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     folders = [trained.folder, second.folder, found[0].folder, tmp_path / "alone"]
     weights = {(folder / "checkpoints" / "model.safetensors").read_bytes() for folder in folders}
@@ -57,5 +59,5 @@ def test_nothing_is_printed_but_the_progress_and_quietly_nothing(trained, tmp_pa
     assert last.startswith("epoch 1/1  train_loss ")
     assert told.err == ""
     assert repr(run).startswith(f"valid_accuracy {run.value:.4f} in ")
-    expkit.run(*SMALL, quiet=True).load().evaluate(resamples=0, quiet=True)
+    expkit.run(*PLAIN, quiet=True).load().evaluate(resamples=0, quiet=True)
     assert capsys.readouterr() == ("", "")

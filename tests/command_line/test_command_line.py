@@ -25,7 +25,8 @@ from tests.conftest import SMALL_MODEL
 from tests.forked import expkit, start, wait_until
 from tests.tracking import runs
 
-SMALL = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=16", *SMALL_MODEL, "tracking=none")
+TRACKED = ("+experiment=digits", "epochs=3", "image_size=16", "batch_size=16", *SMALL_MODEL, "task.report=false")
+SMALL = (*TRACKED, "tracking=none")
 STEPS = 3 * 89
 
 
@@ -217,7 +218,7 @@ def test_a_signal_saves_a_checkpoint_from_which_resume_gives_the_same_bits(tmp_p
 
 def test_a_killed_run_resumes_in_the_same_mlflow_run_to_the_same_bits(tmp_path, whole_run):
     arguments = ("tracking=mlflow", "trainer.checkpoint_every=3")
-    process = start(*(argument for argument in SMALL if argument != "tracking=none"), *arguments, cwd=tmp_path)
+    process = start(*TRACKED, *arguments, cwd=tmp_path)
     wait_until(lambda: list(tmp_path.glob("outputs/digits/*/checkpoints/last.pt")), process)
     time.sleep(0.5)
     process.kill()
@@ -245,9 +246,8 @@ def test_a_killed_run_resumes_in_the_same_mlflow_run_to_the_same_bits(tmp_path, 
 
 def test_a_required_store_out_of_reach_ends_the_run_before_training(tmp_path):
     (tmp_path / "mlflow.db").write_bytes(b"SQLite format 3\0 and no more")
-    arguments = [argument for argument in SMALL if argument != "tracking=none"]
     uri = f"tracking.uri=sqlite:///{tmp_path}/mlflow.db"
-    status, _, err = expkit(*arguments, uri, "tracking.required=true", cwd=tmp_path)
+    status, _, err = expkit(*TRACKED, uri, "tracking.required=true", cwd=tmp_path)
     assert status == 1
     assert "tracking.required is true" in err
     assert not list(tmp_path.glob("outputs/*/*/metrics.jsonl"))
@@ -297,12 +297,14 @@ def test_a_run_is_sent_to_a_server(tmp_path):
     ]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     # A session of its own, so that its workers end with it.
-    server = subprocess.Popen([*command, *store], cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL)
+    alone = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # which is for language models
+    server = subprocess.Popen(
+        [*command, *store], cwd=tmp_path, env=alone, start_new_session=True, stderr=subprocess.DEVNULL
+    )
     try:
         uri = f"http://127.0.0.1:{port}"
         wait_until(lambda: answers(f"{uri}/health"), server)
-        arguments = [argument for argument in SMALL if argument != "tracking=none"]
-        status, out, err = expkit(*arguments, "epochs=1", f"tracking.uri={uri}", cwd=tmp_path)
+        status, out, err = expkit(*TRACKED, "epochs=1", f"tracking.uri={uri}", cwd=tmp_path)
         assert status == 0, err
         assert f"compare  {uri}" in out
 

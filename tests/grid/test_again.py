@@ -9,10 +9,10 @@ from expkit.errors import UserError
 from expkit.grid.again import hold, is_held, job_again
 from expkit.run_folder import RunFolder
 from expkit.whole_files import read_json, write_json
-from tests.conftest import SMALL_MODEL
+from tests.conftest import PLAIN, SMALL_MODEL
 from tests.forked import expkit, start, wait_until
 
-TINY = ("+experiment=digits", "data.classes=[0,1]", "image_size=16", "epochs=8", *SMALL_MODEL, "tracking=none")
+TINY = ("+experiment=digits", "data.classes=[0,1]", "image_size=16", "epochs=8", *SMALL_MODEL, *PLAIN)
 
 
 def times(grid: Path) -> dict[str, int]:

@@ -13,10 +13,11 @@ from expkit.run_folder import RunFolder
 from expkit.tracking import make_parent, path_to_parent
 from expkit.tracking.nested import write_end
 from expkit.whole_files import read_json, write_json
+from tests.conftest import SMALL_MODEL
 from tests.forked import expkit, start
 from tests.tracking.runs import new_run, runs_of, wait_until
 
-TINY = ("+experiment=digits", "image_size=8", "epochs=1")
+TINY = ("+experiment=digits", "image_size=16", *SMALL_MODEL, "epochs=1")
 
 
 def only_grid(cwd: Path) -> Path:
@@ -38,7 +39,10 @@ def test_the_jobs_of_a_grid_are_nested_in_its_run(tmp_path):
     results = [read_json(only_grid(tmp_path) / name / "result.json") for name in "01"]
     assert [result["run_id"] for result in results] == [runs[name].info.run_id for name in "01"]
     assert grid.info.status == "FINISHED"
-    assert grid.info.run_name == "image_size=8 epochs=1 optim=adam,sgd tracking.register=digits"
+    assert (
+        grid.info.run_name
+        == "image_size=16 model=timm model.name=test_resnet epochs=1 optim=adam,sgd tracking.register=digits"
+    )
     assert grid.data.metrics["best_valid_accuracy"] == max(result["objective"]["value"] for result in results)
     assert "| adam" in grid.data.tags["mlflow.note.content"]
     assert [entry.path for entry in client.list_artifacts(grid.info.run_id)] == [

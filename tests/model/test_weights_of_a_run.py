@@ -6,9 +6,10 @@ import os
 import torch
 from safetensors.torch import load_file
 
+from tests.conftest import PLAIN
 from tests.forked import expkit
 
-SMALL = ("epochs=1", "image_size=16", "tracking=none")
+SMALL = ("epochs=1", "image_size=16", *PLAIN)
 
 
 def body_of(folder):

@@ -17,9 +17,9 @@ import pytest
 from expkit.errors import UserError
 from expkit.sweep.storage import Store
 from expkit.sweep.study import count, is_lost
-from tests.forked import wait_until
+from tests.forked import spawned_by, wait_until
 from tests.sweep.conftest import expkit, start
-from tests.sweep.test_workers import SWEEP, begun, workers_of
+from tests.sweep.test_workers import SWEEP, begun
 
 
 def programs() -> Path | None:
@@ -75,14 +75,14 @@ def trials_in(url: str) -> list[optuna.trial.FrozenTrial]:
 
 def test_two_machines_work_at_one_study_and_a_killed_ones_trial_is_found_by_its_heartbeat(postgresql, directory):
     """Two commands in two directories, as on two machines that share only the server."""
-    arguments = (*SWEEP, f"hydra.sweeper.storage={postgresql}", "hydra.sweeper.n_trials=8", "epochs=25")
+    arguments = (*SWEEP, f"hydra.sweeper.storage={postgresql}", "hydra.sweeper.n_trials=4", "epochs=20")
     here, there = directory / "here", directory / "there"
     for cwd in (here, there):
         cwd.mkdir()
     jobs = ("hydra.sweeper.heartbeat=1", "hydra.sweeper.n_jobs=2")
     process = start(*arguments, *jobs, cwd=there)
     wait_until(begun(there, 1), process)
-    victim, *_ = workers_of(process)
+    victim = spawned_by(process)[0]
     for one in (psutil.Process(process.pid), victim):
         one.kill()
     process.communicate()
@@ -91,7 +91,7 @@ def test_two_machines_work_at_one_study_and_a_killed_ones_trial_is_found_by_its_
     assert status == 0, err
     trials = trials_in(postgresql)
     counted = count(trials)
-    assert (counted.complete, counted.failed, counted.running, counted.waiting) == (8, 0, 0, 0)
+    assert (counted.complete, counted.failed, counted.running, counted.waiting) == (4, 0, 0, 0)
     assert any(map(is_lost, trials))
     assert "secret" not in out + err
     for path in here.rglob("*"):
@@ -101,7 +101,7 @@ def test_two_machines_work_at_one_study_and_a_killed_ones_trial_is_found_by_its_
 def test_a_server_that_is_started_anew_is_waited_for(server, directory):
     url, restart = server
     arguments = (f"hydra.sweeper.storage={url}", "hydra.sweeper.study_name=restarted", "hydra.sweeper.n_jobs=2")
-    process = start(*SWEEP, *arguments, "hydra.sweeper.n_trials=6", "epochs=25", cwd=directory)
+    process = start(*SWEEP, *arguments, "hydra.sweeper.n_trials=4", "epochs=20", cwd=directory)
     wait_until(begun(directory, 1), process)
     for _ in range(2):
         restart()
@@ -110,7 +110,7 @@ def test_a_server_that_is_started_anew_is_waited_for(server, directory):
     assert process.returncode == 0, err
     assert "Traceback" not in err
     counted = count(optuna.load_study(study_name="restarted", storage=url).trials)
-    assert (counted.complete, counted.failed, counted.running, counted.waiting) == (6, 0, 0, 0)
+    assert (counted.complete, counted.failed, counted.running, counted.waiting) == (4, 0, 0, 0)
     (log,) = directory.glob("outputs/digits/*/expkit.log")
     assert "asking again" in log.read_text()
 

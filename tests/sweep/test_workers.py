@@ -36,11 +36,14 @@ def begun(cwd: Path, number: int) -> Callable[[], bool]:
 def asleep(process: Forked, cwd: Path) -> psutil.Process:
     """A worker suspended in the middle of its trial, one of two that run."""
     worker = spawned_by(process)[0]
-    worker.suspend()
-    while not hands_over(cwd):
-        worker.resume()
-        time.sleep(0.1)
+
+    def sleeps() -> bool:
         worker.suspend()
+        if not (sound := hands_over(cwd)):
+            worker.resume()
+        return sound
+
+    wait_until(sleeps, process)
     return worker
 
 
@@ -71,22 +74,22 @@ def check_complete(cwd: Path, n_trials: int) -> list[FrozenTrial]:
 
 
 def test_two_workers_share_a_study_without_losing_doubling_or_failing_a_trial(directory):
-    status, out, err = expkit(*SWEEP, "hydra.sweeper.n_trials=24", "hydra.sweeper.n_jobs=2", "epochs=1", cwd=directory)
+    status, out, err = expkit(*SWEEP, "hydra.sweeper.n_trials=12", "hydra.sweeper.n_jobs=2", "epochs=1", cwd=directory)
     assert status == 0, err
     assert "locked" not in err
-    trials = check_complete(directory, 24)
-    assert len(trials) == 24
+    trials = check_complete(directory, 12)
+    assert len(trials) == 12
     assert len({trial.user_attrs[WORKER]["lock"] for trial in trials}) == 2
-    assert "the best of 24" in out
+    assert "the best of 12" in out
 
 
 def test_a_killed_workers_trial_is_run_again_by_the_others(directory):
-    process = start(*SWEEP, "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2", "epochs=25", cwd=directory)
+    process = start(*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "epochs=20", cwd=directory)
     wait_until(begun(directory, 1), process)
     asleep(process, directory).kill()
     out, err = process.communicate()
     assert process.returncode == 0, err
-    trials = check_complete(directory, 6)
+    trials = check_complete(directory, 4)
     (lost,) = [trial for trial in trials if is_lost(trial)]
     (again,) = [trial for trial in trials if trial.user_attrs.get(AGAIN) == [lost.number]]
     assert again.params == lost.params
@@ -96,7 +99,7 @@ def test_a_killed_workers_trial_is_run_again_by_the_others(directory):
 
 
 def test_a_killed_driver_takes_its_workers_along_and_the_same_command_goes_on(directory):
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "epochs=25")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "epochs=20")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, 1), process)
     workers = spawned_by(process)
@@ -112,7 +115,7 @@ def test_a_killed_driver_takes_its_workers_along_and_the_same_command_goes_on(di
 
 
 def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(directory):
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.heartbeat=1", "epochs=40")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2", "hydra.sweeper.heartbeat=1", "epochs=20")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, 1), process)
     sleeper = asleep(process, directory)
@@ -125,7 +128,7 @@ def test_a_worker_that_slept_leaves_its_trial_to_the_one_that_took_it_for_lost(d
 
 def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
     draw = random.Random(0)
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=8", "hydra.sweeper.n_jobs=2", "epochs=10")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=2", "epochs=10")
     for has_come in (spawned_by, lambda _: begun(directory, 3)()):
         process = start(*arguments, cwd=directory)
         while process.poll() is None and not has_come(process):
@@ -140,12 +143,12 @@ def test_kills_at_random_moments_end_with_exactly_the_trials_wanted(directory):
     while process.returncode != 0:
         process = start(*arguments, cwd=directory)
         process.communicate()
-    check_complete(directory, 8)
+    check_complete(directory, 6)
 
 
 @pytest.mark.parametrize(("number", "status", "jobs"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])
 def test_a_signal_ends_workers_after_the_step_in_hand(directory, number, status, jobs):
-    arguments = (*SWEEP, "hydra.sweeper.n_trials=2", f"hydra.sweeper.n_jobs={jobs}", "epochs=50")
+    arguments = (*SWEEP, "hydra.sweeper.n_trials=2", f"hydra.sweeper.n_jobs={jobs}", "epochs=30")
     process = start(*arguments, cwd=directory)
     wait_until(begun(directory, jobs - 1), process)
     process.send_signal(number)
@@ -169,7 +172,7 @@ def test_workers_start_through_the_joblib_launcher(directory):
     if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
         pytest.skip("hydra-joblib-launcher is not installed")
     arguments = (*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2", "epochs=1")
-    status, _, err = expkit(*arguments, "hydra.sweeper.n_trials=8", cwd=directory)
+    status, _, err = expkit(*arguments, "hydra.sweeper.n_trials=4", cwd=directory)
     assert status == 0, err
-    trials = check_complete(directory, 8)
+    trials = check_complete(directory, 4)
     assert len({trial.user_attrs[WORKER]["lock"] for trial in trials}) == 2
