@@ -14,6 +14,7 @@ from expkit.errors import UserError
 from expkit.logs import logging_to
 from expkit.run_folder import RunFolder
 from expkit.task.earlier_run import refuse_fresh
+from expkit.task.idle import is_cut
 from expkit.tracking import Tracker
 from expkit.whole_files import read_json
 from expkit.words import many
@@ -67,6 +68,10 @@ def evaluate(
         is_own = check_data(data, folder, measuring, calibrate)
         if name == evaluations.OWN and not is_own:
             raise UserError(f"task.name={name} is that of the run's own data, and this is other: choose another")
+        if split == "auto" and not is_own and is_cut(data):
+            every = len(data.train) + len(data.valid)
+            told = "scored are the %s that are cut off as valid, of %d: task.split=all takes all of them"
+            log.warning(told, many(len(data.valid), "image", "images"), every)
         called = name or evaluations.name_of(config.data, is_own, measuring)
         calibration = evaluations.calibrate(measuring, data.valid) if calibrate else None
         parts = score_parts(measuring, data, split, classes, top_k, resamples)

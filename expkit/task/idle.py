@@ -139,10 +139,14 @@ def by_rules(config: Config) -> Iterator[tuple[str, str]]:
 
 def by_data(node: Node, data: "Data") -> Iterator[str]:
     """A sentence for each key that says how to cut validation images, where the data have some of their own."""
-    is_cut = any(note.startswith(CUT) for note in data.notes)
     for key in given(node):
-        if key in ("valid_pct", "seed") and not is_cut and node.get("valid_pct") is not None:
+        if key in ("valid_pct", "seed") and not is_cut(data) and node.get("valid_pct") is not None:
             yield f"data.{key} has no effect: the data have validation images of their own, so that nothing is cut"
+
+
+def is_cut(data: "Data") -> bool:
+    """Whether the validation images of data were cut from those for training."""
+    return any(note.startswith(CUT) for note in data.notes)
 
 
 def by_phases(config: Config, recipe: Recipe) -> Iterator[tuple[str, str]]:

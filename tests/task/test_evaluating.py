@@ -161,6 +161,9 @@ def test_other_data_is_matched_by_class_names_never_by_numbers(trained, config_o
     told = capsys.readouterr().err
     assert "left out 8 images without a label that the model knows" in told
     assert "this is not the data that the run was trained with" in told
+    assert "cut off as valid" not in told
+    evaluate(config_of(*colours(other / "train"), "data.valid_pct=0.2"), folder, classes="common", **QUICK)
+    assert "that are cut off as valid, of 65: task.split=all takes all of them" in capsys.readouterr().err
 
     shutil.rmtree(other / "train" / "amber")
     shutil.rmtree(other / "valid" / "amber")
