@@ -132,8 +132,8 @@ def draw_classes(
         axes.plot(points, range(len(labels)), "o", color=colours[setup.letter], markersize=6, alpha=0.85, zorder=3)
     label_rows(axes, names)
     axes.set_xlim(-0.03, 1.03)
-    which = f"the {len(labels)} of {len(shared.recalls)} classes that differ most"
-    which = which if len(shared.recalls) > len(labels) else "differing most first"
+    most = " most" if len(shared.differing) > len(labels) else ""
+    which = f"the {len(labels)} of {len(shared.recalls)} classes that differ{most}"
     axes.set_title(f"Share of each class that is told rightly, {which}", fontsize=10, loc="left")
 
 

@@ -151,7 +151,7 @@ def runs_below(folder: Path) -> list[Path]:
         facts = read_json(path / "run.json")
         if "kind" in facts:
             found += runs_below(path)
-        elif (path / "config.yaml").is_file() and (path / "metrics.jsonl").exists():
+        elif any((path / name).exists() for name in ("traces.parquet", "traces.bin")):  # a search of a rate has none
             found.append(path)
     return found
 
