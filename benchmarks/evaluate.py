@@ -28,12 +28,14 @@ def parts(root: Path, images: int, size: int) -> tuple[Any, Any]:
 
     from expkit import data, model
     from expkit.trained.classifier import Trained
+    from expkit.trainer.precision import is_native, pick_device
 
+    precision = "bf16" if is_native(pick_device("cpu")) else "fp32"
     source = data.folders(root=str(root)).train
     rows = np.resize(np.arange(len(source)), images)
     description = {
         "model": {"_target_": "expkit.model.resnet18"}, "augment": {"_target_": "expkit.augment.none"}, "own": [],
-        "image_size": size, "reading": {}, "precision": "bf16", "features": None,
+        "image_size": size, "reading": {}, "precision": precision, "features": None,
         "classes": [f"class_{number:02d}" for number in range(CLASSES)],
     }  # fmt: skip
     weights = root / "weights.safetensors"
@@ -56,7 +58,7 @@ def bare(trained: Any, images: Any) -> None:
     from expkit.feed.loading import make_loader
 
     loader = make_loader(images, trained.transforms, batch_size=BATCH, seed=0, train=False)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=trained.half):
         torch.cat([trained.model(batch.images).float() for batch in loader])
     loader.close()
 

@@ -1,4 +1,4 @@
-"""Predictions: `python benchmarks/predict.py [--runs N] [--images N] [--size N] [--part speed|memory] [--root PETS]`.
+"""Predictions: `python benchmarks/predict.py [--runs N] [--images N] [--size N] [--part NAME] [--root PETS]`.
 
 Speed: images per second of resnet18 over N JPEGs (links to the photos of PETS, in the layout of Oxford-IIIT Pets), from
 files to rows of CSV on the disk, beside the bare forward pass over the same images by the same loader, of which only
@@ -6,18 +6,25 @@ the likeliest class is kept, and beside fastai's `test_dl` and `get_preds`, whic
 
 Memory: the peak resident size of predicting 1,000 and 20,000 of them, each in a process of its own.
 
+One: milliseconds of a single photo by `Trained.predict`, from its path to a row with its class, beside the same reading
+and the bare forward pass, in turns within one process; medians.
+
 Each run is a process of its own, warmed up on a few images; imports and the building of the model are not counted.
 """
 
 import argparse
 import resource
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from turns import in_turns, print_rates
+from turns import environment, in_turns, print_rates, undisturbed
 
 PETS = Path(__file__).parents[2] / "shared" / "data" / "pets_mini"
 IMAGES, SIZE, BATCH, CLASSES, WARM_UP = 10_000, 224, 64, 37, 128
@@ -126,6 +133,31 @@ def by_fastai(folder: Path, size: int, place: Path) -> Any:
     return predict
 
 
+def one_photo(root: Path, size: int, turns: int = 60) -> tuple[float, float]:
+    """Milliseconds of one photo: as it is predicted, and read and passed forward alone."""
+    import torch
+
+    with tempfile.TemporaryDirectory() as made:
+        classifier = trained(size, Path(made))
+    photo = min((root / "images").glob("*.jpg"))
+
+    @torch.inference_mode()
+    def bare() -> None:
+        pixels = classifier.pixels(str(photo)).permute(2, 0, 1)[None]
+        with torch.autocast(classifier.device.type, torch.bfloat16, enabled=classifier.half):
+            classifier.model(pixels.to(classifier.device)).argmax(dim=1).item()
+
+    seconds: dict[Callable[[], object], list[float]] = {partial(classifier.predict, str(photo)): [], bare: []}
+    for turn in range(turns):
+        for way, found in seconds.items():
+            start = time.perf_counter()
+            way()
+            if turn >= turns // 10:
+                found.append(time.perf_counter() - start)
+    own, alone = (1000 * statistics.median(found) for found in seconds.values())
+    return own, alone
+
+
 CONTESTANTS = {"expkit": by_expkit, "bare": by_bare, "fastai": by_fastai}
 
 
@@ -148,21 +180,28 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--size", type=int, default=SIZE)
-    parser.add_argument("--part", choices=["speed", "memory"])
+    parser.add_argument("--part", choices=["speed", "memory", "one"])
     parser.add_argument("--root", type=Path, default=PETS)
     parser.add_argument("--without", nargs="*", default=[], choices=["fastai"])
-    parser.add_argument("--only", choices=[*CONTESTANTS, "memory"])
+    parser.add_argument("--only", choices=[*CONTESTANTS, "memory", "one"])
     given = parser.parse_args()
+    if given.only == "one":
+        own, alone = one_photo(given.root, given.size)
+        print(f"\none photo {own:.2f} ms, read and passed forward alone {alone:.2f} ms: {own / alone:.2f} x")
+        return
     if given.only:
         rate, peak = measure("expkit" if given.only == "memory" else given.only, given.root, given.images, given.size)
         print(peak if given.only == "memory" else rate)
         return
     common = ("--size", str(given.size), "--root", str(given.root))
-    if given.part != "memory":
+    if given.part in (None, "one"):
+        command = [sys.executable, __file__, "--only", "one", *common]
+        undisturbed(partial(subprocess.run, command, env=environment(), check=True))
+    if given.part in (None, "speed"):
         names = [name for name in CONTESTANTS if name not in given.without]
         found = in_turns(__file__, names, given.runs, *common, "--images", str(given.images))
         print_rates("images/s", found, "expkit")
-    if given.part != "speed":
+    if given.part in (None, "memory"):
         few, many = (
             in_turns(__file__, ["memory"], 1, *common, "--images", str(count))["memory"][0] for count in (FEW, MANY)
         )
