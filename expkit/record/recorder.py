@@ -54,6 +54,9 @@ class Recorder(Observer):
 
     Both files only grow, and a resumed run cuts the traces to its checkpoint and goes on. A metric that stands in
     metrics.jsonl already is not written again: the repeated steps of a resumed run give it the same value.
+
+    Of a hyperparameter that is the same in all layer groups, tracking gets the trace of the first one. Where they come
+    to differ, it gets the traces of all from the first step on.
     """
 
     def __init__(
@@ -84,7 +87,11 @@ class Recorder(Observer):
         state = trainer.state
         self.live, self.names, self.tracked = trainer.hypers.read, trainer.hypers.columns, trainer.hypers.tracked
         self.width = 1 + len(self.names)
+        self.groups: dict[str, list[int]] = {}
+        for place, name in enumerate(self.names, 1):
+            self.groups.setdefault(hyper_of(name), []).append(place)
         self.written, self.history = read_metrics(self.folder, state.epochs)
+        self.apart = {hyper_of(name) for name in self.names if f"hp/{name}" in self.written and not name.endswith("_0")}
         with writing(self.folder.metrics):
             self.metrics = FileIO(self.folder.metrics, "a")
         with writing(self.folder.trace_rows):
@@ -93,8 +100,10 @@ class Recorder(Observer):
         for rows in trace_chunks(self.folder, self.width, state.step):
             for loss in rows[:, 0].tolist():
                 self.train_loss = self.smoothed.add(loss)
+            self.apart |= self.differing(rows)
         self.rows.truncate(state.step * self.width * 8)
         self.flushed = state.step
+        self.catch_up(self.apart)
         self.started = True
 
     def after_step(self, trainer: Trainer, loss: Tensor) -> None:
@@ -141,7 +150,15 @@ class Recorder(Observer):
         rows[:, 0] = losses
         rows[:, 1:] = np.frombuffer(self.hypers).reshape(len(losses), -1)
         self.losses, self.hypers = [], array("d")
-        shown = [(f"hp/{name}", place) for place, name in enumerate(self.names, 1) if hyper_of(name) in self.tracked]
+        if new := self.differing(rows) - self.apart:
+            self.catch_up(new)
+            self.apart |= new
+        shown = [
+            (f"hp/{self.names[place - 1]}", place)
+            for name, places in self.groups.items()
+            if name in self.tracked
+            for place in (places if name in self.apart else places[:1])
+        ]
         for number, loss in enumerate(losses, start=self.flushed):
             self.train_loss = self.smoothed.add(loss)
             if number % self.stride == 0 or number == self.last_step:
@@ -160,6 +177,26 @@ class Recorder(Observer):
                 f"the training loss became {rows[bad, 0]} at step {self.flushed - len(rows) + bad}, where the learning "
                 f"rates were {lrs}: {self.advice}"
             )
+
+    def differing(self, rows: NDArray[np.float64]) -> set[str]:
+        """The hyperparameters that are not the same in all layer groups."""
+        apart = set()
+        for name, places in self.groups.items():
+            first = np.broadcast_to(rows[:, places[:1]], (len(rows), len(places)))
+            if not np.array_equal(rows[:, places], first, equal_nan=True):
+                apart.add(name)
+        return apart
+
+    def catch_up(self, names: set[str]) -> None:
+        """Write the steps so far of the further layer groups of hyperparameters that come to differ."""
+        later = [place for name in names & self.tracked for place in self.groups[name][1:]]
+        start = 0
+        for rows in trace_chunks(self.folder, self.width, self.flushed) if later else ():
+            for number in range(start + -start % self.stride, start + len(rows), self.stride):
+                row = rows[number - start].tolist()
+                own = {f"hp/{self.names[place - 1]}": row[place] for place in later if not math.isnan(row[place])}
+                self.write(own, number)
+            start += len(rows)
 
     def write(self, metrics: dict[str, float], step: int) -> None:
         """Make a line for each metric that is not there yet."""

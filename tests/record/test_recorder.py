@@ -11,9 +11,17 @@ from expkit.errors import UserError
 from expkit.optim import adam
 from expkit.record.recorder import Recorder, Smoothed, read_metrics
 from expkit.run_folder import RunFolder
+from expkit.sched import one_cycle
 from expkit.trainer import default
-from expkit.trainer.loop import Stopped
-from tests.trainer.test_loop import PHASES, Perceptron, StopAt, fit, small_trainer
+from expkit.trainer.loop import Stopped, Trainer
+from tests.trainer.test_loop import PHASES, Perceptron, StopAt, fit, small_loaders, small_trainer
+
+
+def fit_apart(trainer: Trainer) -> None:
+    """Train a phase in which all groups have the same rate, and one in which each has its own."""
+    rates = {"head": [0.03, 0.03], "all": [0.003, 0.03]}
+    for phase in PHASES[trainer.state.phase :]:
+        trainer.fit(phase, one_cycle(rates[phase.name], phase.epochs), *small_loaders())
 
 
 def points(folder: RunFolder, name: str) -> list[tuple[int, float]]:
@@ -38,6 +46,7 @@ def test_every_step_is_recorded_as_the_optimizer_held_it(tmp_path):
     assert table["lr_1"].to_pylist()[-1] == trainer.optimizer.get("lr")[1]
     assert table["mom_0"].to_pylist()[0] == pytest.approx(0.95)  # of its norms, which train
     assert [step for step, _ in points(folder, "hp/lr_0")] == list(range(18))
+    assert not points(folder, "hp/lr_1"), "all groups have the same rate, which is said once"
     assert [step for step, _ in points(folder, "valid_loss")] == [1, 2, 3]
     assert points(folder, "train_loss")[-1][1] == table["train_loss_smoothed"].to_pylist()[-1]
 
@@ -89,14 +98,14 @@ def test_a_resumed_recording_is_that_of_a_whole_run(tmp_path, step):
     trainer = small_trainer()
     recorder = Recorder(whole, 18)
     trainer.observe([recorder])
-    fit(trainer, *PHASES)
+    fit_apart(trainer)
     recorder.close()
 
     stopped = small_trainer()
     first = Recorder(parts, 18)
     stopped.observe([first, StopAt(step)])
     with pytest.raises(Stopped):
-        fit(stopped, *PHASES)
+        fit_apart(stopped)
     saved = stopped.state_dict()
     first.flush()
     # The process dies later than its checkpoint: more rows and half a line lie in the files.
@@ -110,11 +119,14 @@ def test_a_resumed_recording_is_that_of_a_whole_run(tmp_path, step):
     resumed.load_state_dict(saved)
     second = Recorder(parts, 18)
     resumed.observe([second])
-    fit(resumed, *PHASES)
+    fit_apart(resumed)
     second.close()
     assert pq.read_table(parts.traces).equals(pq.read_table(whole.traces))
-    for name in ("valid_loss", "train_loss", "hp/lr_1", "batch/train_loss"):
+    for name in ("valid_loss", "train_loss", "hp/lr_1", "hp/mom_1", "batch/train_loss"):
         assert points(parts, name) == points(whole, name)
+    rates = pq.read_table(whole.traces)["lr_1"].to_pylist()
+    assert points(whole, "hp/lr_1") == list(enumerate(rates)), "also of the steps before the groups came to differ"
+    assert not points(whole, "hp/mom_1")
     assert second.history == recorder.history
 
 
