@@ -22,9 +22,9 @@ SHAPES: Mapping[str, Shape] = {
         "overrides": list[str],
         **dict.fromkeys(("started_in", "place", "parent", "fingerprint", "name", "kind", "store"), str),
         **dict.fromkeys(("started", "ended"), int),
-        **dict.fromkeys(("config", "params", "tags", "tracking", "searched"), Keys),
+        **dict.fromkeys(("choices", "config", "params", "tags", "tracking", "searched"), Keys),
         **dict.fromkeys(("edited", "found"), list[str]),
-        **dict.fromkeys(("accept_data", "model"), bool),
+        **dict.fromkeys(("accept_data", "model", "system_metrics"), bool),
     },
     "result.json": {
         "objective": {"name": str, "value": float | None},
@@ -46,7 +46,7 @@ SHAPES: Mapping[str, Shape] = {
     "calibration.json": {"temperature": Positive, "weights": str},
     "end.json": {"status": str, "time": int, "tags": Keys},
     "tracking.json": {
-        **dict.fromkeys(("uri", "run_id", "status", "model_id"), str),
+        **dict.fromkeys(("uri", "run_id", "status", "model_id", "inputs"), str),
         "registered": {"name": str, "version": str},
         "sent": int,
         **dict.fromkeys(("model", "fetched"), bool),

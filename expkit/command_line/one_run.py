@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from expkit.build import build
 from expkit.causes import is_refusal
 from expkit.command_line.guard import Found, clear, found_by
-from expkit.config.composed import experiment, written
+from expkit.config.composed import choices, experiment, written
 from expkit.errors import UserError
 from expkit.grid.again import job_again
 from expkit.grid.tracked import place_in_grid
@@ -43,7 +43,8 @@ def run_composed(composed: DictConfig, hydra: HydraConf, path: Path, before: Fou
             run = job_again(RunFolder(path, experiment(hydra)), replace(config, **values), overrides)
         else:
             named = {"name": config.name} if config.name and has_own_name(overrides, grid) else {}
-            run = RunFolder.create(path, experiment(hydra), values, overrides, **named, **place)
+            facts = {"choices": choices(hydra), **named, **place}
+            run = RunFolder.create(path, experiment(hydra), values, overrides, **facts)
     except UserError:
         clear(path, only_begun, before)
         raise

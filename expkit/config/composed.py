@@ -59,6 +59,12 @@ def experiment(hydra: HydraConf | None = None) -> str:
     return str((hydra or HydraConfig.get()).job.name)
 
 
+def choices(hydra: HydraConf | None = None) -> dict[str, str]:
+    """The choice of each group, in Hydra's node; None: those of the job at hand."""
+    told = (hydra or HydraConfig.get()).runtime.choices
+    return {group: str(told[group]) for group in GROUPS if told.get(group)}
+
+
 def explain(error: Exception) -> str:
     """The message of an error, with the nearest spelling where a key or a choice does not exist."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:

@@ -27,6 +27,7 @@ from expkit.secrets import as_written, resolved, typed_overrides
 from expkit.task.next_steps import next_comparison, next_steps
 from expkit.tracking import tracker_of
 from expkit.tracking.best import BEST, Candidate, best_in
+from expkit.tracking.naming import in_line, shortened, telling
 from expkit.tracking.nested import end_of, is_tracked, make_parent, nested_in, path_to_parent
 from expkit.tracking.notes import MLFLOW_RUN_NOTE, markdown
 from expkit.tracking.registering import registered, send_model
@@ -92,12 +93,12 @@ def make_grid(config: DictConfig) -> RunFolder:
     check_node("tracking", tracking)
     path, overrides = Path(config.hydra.sweep.dir), typed_overrides(config.hydra)
     there = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    told = [one for one in overrides if not one.startswith(("+experiment=", "data.root="))]
+    told = telling(overrides)
     return make_parent(
         path,
         experiment(config.hydra),
         kind="grid",
-        name=str(config.name or " ".join(told) or path.name),
+        name=str(config.name or in_line(shortened(told)) or path.name),
         tracking=as_written({"tracking": tracking}, config)["tracking"],
         params=by_key(told),
         found=read_json(path / "run.json").get("found", there),

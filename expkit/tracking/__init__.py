@@ -6,6 +6,7 @@ run folders, and whatever happens to it or to the store, nothing is lost there.
 
 import logging
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from omegaconf import OmegaConf
 from expkit.build import build
 from expkit.check import Positive, checked
 from expkit.config.schema import check_node
-from expkit.errors import Unavailable
+from expkit.errors import Unavailable, UserError
 from expkit.project import kept_url
 from expkit.run_folder import RunFolder, refuse_links
 from expkit.secrets import resolved
@@ -97,6 +98,7 @@ def mlflow(
     timeout: Positive = 120.0,
     required: bool = False,
     register: ModelName | None = None,
+    system_metrics: bool = False,
 ) -> Tracker:
     """Record the run in the MLflow store at `uri`, a database URL or a server's address.
 
@@ -104,21 +106,27 @@ def mlflow(
     `timeout` is how many seconds the store may stay silent at the end of a run. Where it does not answer, a run with
     `required` ends with a UserError, at its start if it can; without, the run folder keeps everything and
     `resume=RUN` sends it later. `register` is the name of the registered model that the model of the run becomes the
-    next version of; of a sweep or a grid, that of the best run alone.
+    next version of; of a sweep or a grid, that of the best run alone. With `system_metrics`, which needs psutil, the
+    store also has the load of the machine, every 10 seconds while the run trains.
     """
-    return MlflowTracker(folder, store_of_run(folder, uri), timeout, required, register)
+    if system_metrics and find_spec("psutil") is None:
+        raise UserError("tracking.system_metrics=true needs psutil: pip install 'expkit[system]'")
+    return MlflowTracker(folder, store_of_run(folder, uri), timeout, required, register, system_metrics)
 
 
 class MlflowTracker:
     """Has a run sent to MLflow by the sender that all runs of this process share."""
 
-    def __init__(self, folder: RunFolder, uri: str, timeout: float, required: bool, register: str | None) -> None:
+    def __init__(
+        self, folder: RunFolder, uri: str, timeout: float, required: bool, register: str | None, system_metrics: bool
+    ) -> None:
         self.folder = folder
         self.path = folder.path.resolve()
         self.uri = uri
         self.timeout = timeout
         self.required = required
         self.register = register
+        self.system_metrics = system_metrics
         facts = read_json(folder.facts)
         self.kind = facts.get("kind")
         self.parent = parent_of(self.path)
@@ -135,6 +143,8 @@ class MlflowTracker:
             check_registry(self.uri, self.register)
             if self.kind is None:
                 self.folder.note(register=self.register)
+        if self.system_metrics and self.kind is None:
+            self.folder.note(system_metrics=True)
         (self.path / "end.json").unlink(missing_ok=True)
         if self.parent is None and "store" not in read_json(self.folder.facts):
             self.folder.note(store=kept_url(self.uri, self.path))

@@ -6,11 +6,13 @@ are for tracking, besides those that every run has (`expkit.run_folder.start_fac
 | key | of | meaning |
 |---|---|---|
 | `parent` | a nested run | path of the parent's folder, from the run's own |
+| `choices` | a run | the choice of each group of the config: `{"model": "resnet34"}` |
 | `params`, `tags` | any | sent besides the config: `{"trial": 3}` |
 | `fingerprint` | a run | of its data, once known; sent as a tag |
 | `model` | a run | false: neither checkpoints nor the model are sent, until it becomes true |
 | `register` | a run | the registered model that its model becomes a version of |
-| `name` | any | how the run is called; a parent must have it |
+| `system_metrics` | a run | true: the load of the machine is sent while it trains |
+| `name` | any | how the run is called, before what a trial overrides; a parent must have it |
 | `kind` | a parent | `study`: one run of this name in the experiment, whichever machines work at it; `grid` |
 | `tracking` | a parent | the config node that says where it is tracked |
 | `store` | any | the store that it was first tracked in, where the config does not name one |
@@ -25,7 +27,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock
+from omegaconf import OmegaConf
 
+from expkit.config.files import load_yaml
 from expkit.project import found_url, kept_url
 from expkit.run_folder import RunFolder, refuse_links, start_facts
 from expkit.secrets import warn_of_password
@@ -91,6 +95,22 @@ def write_end(path: Path, status: str, tags: Mapping[str, str]) -> dict[str, Any
     return end
 
 
+def data_of(path: Path) -> dict[str, Any]:
+    """What a run's folder says of its images: fingerprint, class names, and how many each set has; empty before."""
+    facts, result = read_json(path / "run.json"), read_json(path / "result.json")
+    known = {"fingerprint": facts.get("fingerprint")} | facts.get("outcome", {}) | result
+    names = ("fingerprint", "classes", "images")
+    return {name: known[name] for name in names} if all(known.get(name) for name in names) else {}
+
+
+def config_in(path: Path) -> dict[str, Any]:
+    """The config in a run's folder, references as such; empty for a parent."""
+    file = RunFolder(path, "").config
+    found = OmegaConf.to_container(load_yaml(file), resolve=False) if file.exists() else {}
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
 def is_tracked(path: Path) -> bool:
     """Whether the run in a folder is, or shall be, in a store."""
     return (path / "tracking.json").exists() or (path / "end.json").exists()
@@ -117,7 +137,7 @@ def tagged_folder(tag: str, uri: str) -> Path:
 def is_sent(path: Path, uri: str) -> bool:
     """Whether the store at `uri` has everything of the run in a folder."""
     progress = read_json(path / "tracking.json")
-    if not is_in(progress, uri, path) or "status" not in progress or has_more_metrics(path):
+    if not is_in(progress, uri, path) or "status" not in progress or has_more(path, progress):
         return False
     return progress["status"] != "FINISHED" or has_model(path, progress)
 
@@ -135,10 +155,15 @@ def is_logged(path: Path, progress: Mapping[str, Any]) -> bool:
     return bool(progress.get("model")) and progress.get("temperature") == temperature
 
 
-def has_more_metrics(path: Path) -> bool:
-    """Whether metrics came to the run in a folder since they were sent, as those of an evaluation do."""
-    metrics, progress = RunFolder(path, "").metrics, read_json(path / "tracking.json")
-    return metrics.exists() and metrics.stat().st_size > progress.get("sent", 0)
+def has_more(path: Path, progress: Mapping[str, Any]) -> bool:
+    """Whether there is more to say of the run in a folder than tracking.json remembers.
+
+    Metrics come by an evaluation, images by a version that says which they are.
+    """
+    metrics = RunFolder(path, "").metrics
+    if metrics.exists() and metrics.stat().st_size > progress.get("sent", 0):
+        return True
+    return progress.get("inputs") != data_of(path).get("fingerprint")
 
 
 def wants_model(path: Path) -> bool:

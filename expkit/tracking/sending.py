@@ -7,14 +7,25 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from mlflow.entities import Metric
-from omegaconf import OmegaConf
 
-from expkit.config.files import load_yaml
 from expkit.json_shapes import point_of
 from expkit.run_folder import RunFolder
 from expkit.secrets import without_passwords
-from expkit.tracking.nested import WITHDRAWN, has_model, has_more_metrics, is_logged, is_sent, records_of, wants_model
-from expkit.tracking.store import Store, flatten
+from expkit.tracking.inputs import inputs_in
+from expkit.tracking.naming import params_of
+from expkit.tracking.nested import (
+    WITHDRAWN,
+    config_in,
+    has_model,
+    has_more,
+    is_logged,
+    is_sent,
+    records_of,
+    wants_model,
+)
+from expkit.tracking.notes import MLFLOW_RUN_NOTE, description, is_own
+from expkit.tracking.store import Store
+from expkit.tracking.system import SystemMetrics
 from expkit.whole_files import read_json, write_json
 
 BATCH = 1000
@@ -40,6 +51,7 @@ class Sending:
         """Whether somebody waits for the end, so that a store that fails is not tried again."""
         self.left_behind = False
         """Whether the process that tracked it has not asked for this, and may send it as well."""
+        self.system: SystemMetrics | None = None
         self.trouble = ""
         self.due = 0.0
         self.restart()
@@ -73,6 +85,9 @@ class Sending:
         while self.end is None:
             self.send_metrics()
             self.send_tags({})
+            self.send_system()
+            if "inputs" not in self.progress and "kind" not in self.facts:
+                self.send_inputs()
             yield None
         if self.is_withdrawn():
             self.withdraw()
@@ -126,11 +141,10 @@ class Sending:
         run = self.store.run_of(self.path)
         self.run_id = str(run.info.run_id)
         self.progress = read_json(self.folder.tracking, "sent")
-        self.tags: dict[str, str] = {}
-        params = list(self.facts.get("params", {}).items())
-        if self.folder.config.exists():
-            params += flatten(OmegaConf.to_container(load_yaml(self.folder.config), resolve=False))
-        self.store.log_params(run, params)
+        self.run, self.tags = run, {MLFLOW_RUN_NOTE: run.data.tags.get(MLFLOW_RUN_NOTE, "")}
+        self.store.log_params(run, params_of(self.facts, config_in(self.path)))
+        if self.facts.get("system_metrics") and self.end is None and self.system is None:
+            self.system = SystemMetrics(self.run_id, run.info.start_time)
         if "status" in self.progress and not self.is_complete():
             self.store.client.update_run(self.run_id, "RUNNING")
             del self.progress["status"]
@@ -151,14 +165,30 @@ class Sending:
                 self.progress["sent"] += sum(map(len, lines))
                 self.save()
 
+    def send_system(self, *, at_end: bool = False) -> None:
+        """Send the load of the machine, where that is wanted and due."""
+        if self.system and (points := self.system.points(at_end=at_end)):
+            self.store.client.log_batch(self.run_id, metrics=points)
+
     def send_tags(self, more: dict[str, Any]) -> None:
         """Send the tags that are new: run.json may have come by some since the last look."""
         self.facts = read_json(self.folder.facts)
         known = {"fingerprint": self.facts["fingerprint"]} if "fingerprint" in self.facts else {}
         tags = {name: str(value) for name, value in (known | self.facts.get("tags", {}) | more).items()}
+        if is_own(self.tags[MLFLOW_RUN_NOTE], self.facts):
+            tags[MLFLOW_RUN_NOTE] = description(self.path, self.facts, self.run, tags.get(MLFLOW_RUN_NOTE, ""))
         if new := dict(tags.items() - self.tags.items()):
             self.store.set_tags(self.run_id, new)
             self.tags |= new
+
+    def send_inputs(self) -> None:
+        """Say which images the run reads, or the runs nested in it, where that is known and not said yet."""
+        found = inputs_in(self.path, self.facts)
+        told = " ".join(sorted(found))
+        if told != self.progress.get("inputs", ""):
+            self.store.client.log_inputs(self.run_id, datasets=[one for sets in found.values() for one in sets])
+            self.progress["inputs"] = told
+            self.save()
 
     def finish(self, end: dict[str, Any]) -> Iterator[str | None]:
         """Send the rest, then the files and the model, and close the run; a word after each step."""
@@ -169,9 +199,11 @@ class Sending:
         if self.is_complete():
             return
         self.send_metrics()
+        self.send_system(at_end=True)
         yield "metrics"
         result = read_json(self.folder.result)
         self.send_tags({key: result[key] for key in ("fingerprint",) if key in result} | end["tags"])
+        self.send_inputs()
         with_weights = end["status"] == "FINISHED" and wants_model(self.path)
         sent = self.progress.setdefault("files", {})
         for path, stamp in self.new_files(with_weights):
@@ -224,7 +256,7 @@ class Sending:
 
     def is_complete(self) -> bool:
         """Whether the store has everything of a finished run; a parent may always get more."""
-        if "kind" in self.facts or self.progress.get("status") != "FINISHED" or has_more_metrics(self.path):
+        if "kind" in self.facts or self.progress.get("status") != "FINISHED" or has_more(self.path, self.progress):
             return False
         # Nothing is known of the files that an earlier version sent.
         if "files" in self.progress and next(self.new_files(wants_model(self.path)), None):

@@ -10,8 +10,7 @@ import shutil
 import sqlite3
 import subprocess
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
 from functools import cache
 from importlib.metadata import version
@@ -31,7 +30,9 @@ from expkit.errors import UserError
 from expkit.project import kept_url
 from expkit.tracking.address import silence_of
 from expkit.tracking.moved import MARK, location_of, take_along
+from expkit.tracking.naming import LONGEST, run_name
 from expkit.tracking.nested import is_in, parent_of, tag_of, tagged_folder
+from expkit.tracking.notes import MLFLOW_RUN_NOTE, began_by
 from expkit.urls import hide, sqlite_path, sqlite_url
 from expkit.whole_files import read_json, write_json
 
@@ -41,8 +42,8 @@ Answer = TypeVar("Answer")
 
 PARAMS = 100
 """MLflow's limit of params in one call."""
-NAME = 80
-"""Characters of a run's name."""
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""The tag of an experiment that MLflow's UI opens on model training, not on GenAI."""
 SETTLING = 2.0
 """Seconds within which all machines that begin the same study at once see the runs that the others made for it."""
 
@@ -136,9 +137,9 @@ class Store:
 
     def make_run(self, folder: Path, tags: dict[str, str]) -> Run:
         """Make the run of a folder; that of a study may have been made on another machine."""
-        facts = read_json(folder / "run.json", "experiment")
+        facts = read_json(folder / "run.json", "experiment", "overrides")
         experiment = experiment_id(self.client, facts["experiment"], self.uri)
-        tags = {"folder": tag_of(folder, self.uri), **versions(), **tags}
+        tags = {"folder": tag_of(folder, self.uri), MLFLOW_RUN_NOTE: hide(began_by(facts)), **versions(), **tags}
         if "kind" in facts:
             tags["kind"] = facts["kind"]
 
@@ -164,9 +165,9 @@ class Store:
             self.client.delete_run(run.info.run_id)
         return first
 
-    def log_params(self, run: Run, params: list[tuple[str, object]]) -> None:
+    def log_params(self, run: Run, params: Iterable[tuple[str, object]]) -> None:
         """Send the params that the run does not have; one that has changed since stays, as MLflow demands."""
-        named = {re.sub(r"[^\w.: -]", "_", key)[:250]: hide(str(value)) for key, value in params}
+        named = {re.sub(r"[^\w.: -]", "_", key)[:LONGEST]: hide(str(value)) for key, value in params}
         new = [Param(key, value) for key, value in named.items() if key not in run.data.params]
         for start in range(0, len(new), PARAMS):
             self.client.log_batch(run.info.run_id, params=new[start : start + PARAMS])
@@ -244,13 +245,16 @@ def experiment_id(client: MlflowClient, name: str, uri: str) -> str:
         path = sqlite_path(uri)
         try:
             if uri.startswith(("http", "databricks")):  # a server says itself where its artifacts are
-                return str(client.create_experiment(name))
+                return str(client.create_experiment(name, tags=KIND))
             beside = path or Path("outputs/database").resolve()
-            return str(client.create_experiment(name, location_of(beside, name), MARK))
+            return str(client.create_experiment(name, location_of(beside, name), MARK | KIND))
         except MlflowException:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 raise
+    for key, value in KIND.items():
+        if key not in experiment.tags:  # made by an earlier version, or by a person, who has not said
+            client.set_experiment_tag(experiment.experiment_id, key, value)
     return str(experiment.experiment_id)
 
 
@@ -292,41 +296,6 @@ def find_run(client: MlflowClient, run_id: str) -> Run | None:
             return None
         raise
     return run if run.info.lifecycle_stage == "active" else None
-
-
-def run_name(folder: Path) -> str:
-    """What tells a run from its neighbours in a list: its own overrides, else its folder's name; a trial its number."""
-    facts = read_json(folder / "run.json", "overrides")
-    if "name" in facts:
-        return str(facts["name"])[:NAME]
-    parent = parent_of(folder)
-    common = read_json(parent / "run.json", "overrides") if parent else {"overrides": []}
-    own = [one for one in facts["overrides"] if one not in common["overrides"]]
-    told = shortened([one for one in own if not one.startswith(("+experiment=", "data.root="))])
-    if common.get("kind") == "study":
-        told.insert(0, folder.name)
-    return " ".join(told)[:NAME] or folder.name
-
-
-def shortened(overrides: list[str]) -> list[str]:
-    """Overrides as a narrow column can show them: `optim.lr=0.0031622776` as `lr=0.00316`, unless two end in `lr`."""
-    pairs = [one.partition("=") for one in overrides]
-    last = Counter(key.rpartition(".")[2] for key, _, _ in pairs)
-    told = []
-    for key, _, value in pairs:
-        leaf = key.rpartition(".")[2]
-        number = re.fullmatch(r"-?\d*\.\d{4,}(e-?\d+)?", value)
-        told.append(f"{leaf if last[leaf] == 1 else key}={f'{float(value):.3g}' if number else value}")
-    return told
-
-
-def flatten(node: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """The leaves of nested mappings, each with its dotted path."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node
 
 
 @cache

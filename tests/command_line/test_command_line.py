@@ -135,15 +135,27 @@ def test_mlflow_holds_params_metrics_traces_tags_and_files(tracked_run):
     result = json.loads((tracked_run / "result.json").read_text())
     run = client.get_run(result["run_id"])
     assert run.info.status == "FINISHED"
-    assert client.get_experiment(run.info.experiment_id).name == "digits"
-    assert run.data.params["optim.lr.stop"] == "0.01"
+    experiment = client.get_experiment(run.info.experiment_id)
+    assert experiment.name == "digits"
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert run.info.run_name == "resnet18 adam one_cycle scratch epochs=2 image_size=16 lr={start: 1e-4, stop: 1e-2}"
+    assert run.data.params.items() >= {"optim.lr.stop": "0.01", "optim": "adam", "transfer": "scratch"}.items()
+    assert not [name for name in run.data.params if "_target_" in name]
+    command = "python -m expkit +experiment=digits epochs=2 image_size=16 'optim.lr={start: 1e-4, stop: 1e-2}'"
+    page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/report.html"
+    assert run.data.tags["mlflow.note.content"] == f"```sh\n{command}\n```\n\n[report.html]({page})"
+    inputs = [(one.dataset.name, one.dataset.digest, one.tags[0].value) for one in run.inputs.dataset_inputs]
+    fingerprint = result["fingerprint"]
+    assert sorted(inputs) == [("digits train", fingerprint, "training"), ("digits valid", fingerprint, "validation")]
+    assert json.loads(run.inputs.dataset_inputs[0].dataset.profile)["classes"] == 10
     assert run.data.params["epochs"] == "2"
     assert run.data.tags["fingerprint"] == result["fingerprint"]
     assert {"torch", "mlflow", "expkit", "python"} < set(run.data.tags)
     for name in ("train_loss", "valid_loss", "valid_accuracy", "valid_error_rate", "valid_f1"):
         assert [point.step for point in client.get_metric_history(result["run_id"], name)] == [1, 2]
-    for name in ("batch/train_loss", "hp/lr_0", "hp/mom_2", "hp/wd_1"):
+    for name in ("batch/train_loss", "hp/lr_0", "hp/lr_1", "hp/lr_2", "hp/mom_0", "hp/wd_0"):
         assert [point.step for point in client.get_metric_history(result["run_id"], name)] == list(range(44))
+    assert not {"hp/mom_1", "hp/wd_2"} & set(run.data.metrics), "these are the same in all groups"
     artifacts = {entry.path for entry in client.list_artifacts(result["run_id"])}
     assert {"checkpoints", "plots", ".hydra", "report.html", "result.json", "traces.parquet"} <= artifacts
 

@@ -33,18 +33,18 @@ def test_the_jobs_of_a_grid_are_nested_in_its_run(tmp_path):
     grid = runs.pop(only_grid(tmp_path).name)
     assert {name: run.info.status for name, run in runs.items()} == {"0": "FINISHED", "1": "FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in runs.values()} == {grid.info.run_id}
-    assert [runs[name].info.run_name for name in "01"] == ["optim=adam", "optim=sgd"]
+    assert [runs[name].info.run_name for name in "01"] == ["adam", "sgd"]
     assert [runs[name].data.params["job"] for name in "01"] == ["0", "1"]
     grid_name = only_grid(tmp_path).name
     results = [read_json(only_grid(tmp_path) / name / "result.json") for name in "01"]
     assert [result["run_id"] for result in results] == [runs[name].info.run_id for name in "01"]
     assert grid.info.status == "FINISHED"
-    assert (
-        grid.info.run_name
-        == "image_size=16 model=timm model.name=test_resnet epochs=1 optim=adam,sgd tracking.register=digits"
-    )
+    assert grid.info.run_name == "image_size=16 timm name=test_resnet epochs=1 adam,sgd"
     assert grid.data.metrics["best_valid_accuracy"] == max(result["objective"]["value"] for result in results)
     assert "| adam" in grid.data.tags["mlflow.note.content"]
+    assert grid.data.tags["mlflow.note.content"].startswith("```sh\npython -m expkit -m +experiment=digits")
+    for run in (grid, *runs.values()):
+        assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"digits train", "digits valid"}
     assert [entry.path for entry in client.list_artifacts(grid.info.run_id)] == [
         "jobs.csv",
         "metrics.jsonl",

@@ -59,14 +59,14 @@ def test_one_sender_follows_overlapping_runs_and_those_after_them(tmp_path, uri,
     assert runs["second"].data.tags["reason"] == "it diverged"
     assert runs["first"].data.params == {
         "epochs": "2",
-        "model._target_": "expkit.model.resnet18",
-        "optim._target_": "expkit.optim.adam",
+        "model": "resnet18",
+        "optim": "adam",
         "optim.lr": "0.003",
-        "augment._target_": "expkit.augment.none",
+        "augment": "none",
         "image_size": "64",
     }
     assert runs["first"].info.run_id == first.run_id()
-    assert runs["first"].info.run_name == "lr=0.003"
+    assert runs["first"].info.run_name == "resnet18 adam lr=0.003"
 
 
 def test_a_run_lasts_as_long_as_it_did_however_late_it_is_sent(tmp_path, uri, client, experiment):

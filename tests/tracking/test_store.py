@@ -8,7 +8,7 @@ from expkit.tracking.nested import WITHDRAWN
 from expkit.tracking.sending import Sending
 from expkit.tracking.store import Store, open_store
 from expkit.urls import sqlite_path, sqlite_url
-from expkit.whole_files import read_json
+from expkit.whole_files import read_json, write_json
 from tests.tracking.runs import artifacts_of, new_run, steps_of, write_metrics, write_weights
 
 
@@ -62,3 +62,32 @@ def test_a_run_that_was_refused_is_taken_back(tmp_path):
     (experiment,) = MlflowClient(uri).search_experiments(filter_string="name = 'test'")
     runs = MlflowClient(uri).search_runs([experiment.experiment_id])
     assert [run.info.run_id for run in runs] == [read_json(other.tracking)["run_id"]]
+
+
+def test_the_load_of_the_machine_is_sent_where_it_is_asked_for(tmp_path, uri, client, experiment):
+    for name, wanted in (("measured", True), ("usual", False)):
+        run = new_run(tmp_path / name, experiment)
+        tracker = mlflow(run, uri=uri, system_metrics=wanted)
+        tracker.start()
+        assert tracker.run_id()
+        tracker.finish("FINISHED")
+        metrics = client.get_run(tracker.run_id()).data.metrics
+        assert (0 <= metrics["system/cpu_utilization_percentage"] <= 100) if wanted else not metrics
+
+
+def test_an_older_run_gets_the_kind_of_its_experiment_and_its_images_once(tmp_path, uri, client, experiment):
+    id_ = client.create_experiment(experiment, (tmp_path / "artifacts").as_uri())
+    run = new_run(tmp_path / "run", experiment)
+    for images in ({}, {"train": 6, "valid": 3, "test": 2}, {"train": 6, "valid": 3, "test": 2}):
+        if images:  # those of a run that an earlier version sent are known, but not in the store
+            write_json(run.result, {"fingerprint": "0123", "classes": ["a", "b"], "images": images})
+        tracker = mlflow(run, uri=uri)
+        tracker.start()
+        tracker.finish("FINISHED")
+        found = client.get_run(tracker.run_id()).inputs.dataset_inputs
+        assert sorted((one.dataset.name, one.tags[0].value) for one in found) == [
+            (f"data {split}", context)
+            for split, context in (("test", "test"), ("train", "training"), ("valid", "validation"))
+            if images
+        ]
+    assert client.get_experiment(id_).tags["mlflow.experimentKind"] == "custom_model_development"

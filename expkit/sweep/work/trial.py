@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from omegaconf import DictConfig, open_dict
 
-from expkit.config.composed import experiment, written
+from expkit.config.composed import choices, experiment, written
 from expkit.errors import Diverged, UserError
 from expkit.run_folder import RunFolder, hide_in_files
 from expkit.secrets import typed_overrides
@@ -140,6 +140,7 @@ def train_job(composed: DictConfig, sweep: Sweep, trial: optuna.Trial, kept: "Ke
             experiment(),
             written(seeded, composed),
             typed_overrides(HydraConfig.get()),
+            choices=choices(),
             parent=path_to_parent(sweep.folder, path),
             name=f"trial {trial.number}" + (f" seed {seeded.seed}" if repeats > 1 else ""),
             params={"trial": trial.number},
