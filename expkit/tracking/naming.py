@@ -9,7 +9,7 @@ from typing import Any
 from expkit.tracking.nested import parent_of
 from expkit.whole_files import read_json
 
-NAME = 80
+NAME = 100
 """Characters of a name that is made up of overrides."""
 LONGEST = 250
 """Characters of a name, or of a param's, that MLflow takes at most."""

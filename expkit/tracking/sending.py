@@ -7,7 +7,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from mlflow.entities import Metric
+from omegaconf import OmegaConf
 
+from expkit.config.files import load_yaml
 from expkit.json_shapes import point_of
 from expkit.run_folder import RunFolder
 from expkit.secrets import without_passwords

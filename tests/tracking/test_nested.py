@@ -198,7 +198,7 @@ def test_a_run_whose_parent_is_gone_is_one_of_its_own(tmp_path, experiment):
         ),
         (["optim.lr=1.2345678e-05", "lr_find.lr=2"], "7 optim.lr=1.23e-05 lr_find.lr=2"),
         (["epochs=3"], "7"),
-        (["optim=sgd", "model.layers=[" + "7," * 40 + "7]", "epochs=5"], "7 sgd epochs=5 …"),
+        (["optim=sgd", "model.layers=[" + "7," * 60 + "7]", "epochs=5"], "7 sgd epochs=5 …"),
     ],
 )
 def test_a_trial_is_named_by_its_number_and_by_what_it_overrides_itself(sweep, experiment, overrides, name):
