@@ -126,6 +126,8 @@ def same(one: object, other: object) -> bool:
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, float) and math.isnan(one):  # a hyperparameter of a frozen group
+        return isinstance(other, float) and math.isnan(other)
     return one == other
 
 

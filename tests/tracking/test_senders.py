@@ -315,7 +315,7 @@ def test_files_are_sent_where_they_lie_and_checkpoints_of_finished_runs_alone(tm
     tracker.start()
     tracker.finish("FINISHED")
     weights = {"checkpoints/last.pt", "checkpoints/model.safetensors"}
-    assert artifacts_of(client, folder) == sent | weights | {"result.json"}
+    assert artifacts_of(client, folder) == sent | weights | {"metrics.jsonl", "result.json"}
     (model,) = client.search_logged_models([client.get_experiment_by_name(experiment).experiment_id])
     assert model.source_run_id == read_json(folder.tracking)["run_id"]
 
