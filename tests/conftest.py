@@ -39,6 +39,19 @@ def own_store() -> Iterator[None]:
     os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The working directory of all tests of a file, with one cache of features."""
+    before, directory = dict(os.environ), os.getcwd()
+    place = tmp_path_factory.mktemp("project")
+    os.environ["EXPKIT_CACHE"] = str(place / "cache")
+    os.chdir(place)
+    yield place
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def config_of() -> Callable[..., Config]:
     """A checked config from command-line overrides."""

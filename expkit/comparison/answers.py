@@ -55,14 +55,19 @@ def between_two(first: Standing, other: Standing, found: Comparison) -> list[str
     lines = []
     if other.difference is not None and other.difference_interval is not None:
         low, high = other.difference_interval
-        better = "as good as" if other.difference == 0 else "better than" if other.difference > 0 else "worse than"
+        sign = int(np.sign(other.difference))
+        better = {0: "as accurate as", 1: "more accurate than", -1: "less accurate than"}[sign]
         by = f" by {abs(other.difference):.4f} (95%: {low:+.4f} to {high:+.4f})" if other.difference else ""
         lines.append(
             f"{b} ({other.setup.short_label}) is {better} {a} ({first.setup.short_label}){by}: accuracy "
             f"{figure(other.accuracy)} against {figure(first.accuracy)}."
         )
     if other.chance is not None:
-        what = f"{b} alone tells {other.gains} rightly, {a} alone {other.losses}" if other.test == "McNemar" else "This"
+        what = (
+            f"{b} alone tells {other.gains} rightly, {a} alone {other.losses}"
+            if other.test == "McNemar"
+            else f"{b} has a mean {found.metric} of {figure(other.mean)}, {a} of {figure(first.mean)}"
+        )
         lines.append(f"{what}: {verdict(other.chance)} ({other.test}, p = {p_value(other.chance)}).")
     return lines
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 ALPHA = 0.05
-"""A difference that chance alone brings about in fewer of 1 cases counts as one."""
+"""A difference counts where chance alone would bring one as large about in a smaller share of cases."""
 
 
 def mcnemar(one: Floats, other: Floats) -> float:

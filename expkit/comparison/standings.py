@@ -92,6 +92,7 @@ def compare(runs: Sequence[Compared], *, resamples: int, notes: Sequence[str] = 
             for one in sorted(objectives)
         )
         told.append(f"The runs are judged by different metrics, {judged}, so the accuracy is compared.")
+    told += map(note_on_seeds, filter(repeats_a_seed, setups))
     shared = shared_by(setups, told)
     standings = standings_of(setups, metric, shared, resamples, told)
     return Comparison(setups, metric, standings, shared, told)
@@ -115,12 +116,26 @@ def notes_on(runs: Sequence[Compared]) -> list[str]:
     return notes
 
 
+def repeats_a_seed(setup: Setup) -> bool:
+    """Whether runs of a setup have the same seed, too, so that one repeats the other."""
+    return len({run.seed for run in setup.runs}) < len(setup.runs)
+
+
+def note_on_seeds(setup: Setup) -> str:
+    """What such runs do to a mean and a deviation."""
+    told = listed([f"{setup.name_of(run)} (seed {run.seed})" for run in setup.runs])
+    return (
+        f"{told} are alike in config, and some in the seed, too: these repeat one another, so that the deviation over "
+        "seeds comes out too small; name one run of each seed."
+    )
+
+
 def standings_of(
     setups: Sequence[Setup], metric: str, shared: Shared | None, resamples: int, notes: list[str]
 ) -> list[Standing]:
     """Where each setup stands; notes say of which no test can be made."""
     found = [standing(setup, setups[0], metric, shared, resamples) for setup in setups]
-    untested = [one.setup.letter for one in found[1:] if one.chance is None and len(one.setup.runs) > 1]
+    untested = [one.setup.letter for one in found[1:] if one.test and one.chance is None]
     if untested:
         notes.append(
             f"{listed(untested)} and {setups[0].letter} share fewer than two seeds, or differ alike in each, so there "

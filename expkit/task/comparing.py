@@ -1,5 +1,6 @@
 """`task=compare`: runs side by side, and whether what differs between them is more than chance."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def compare(
         answers = answers_of(found)
         place = folder.path / PLACE
         for name, table in tables_of(found).items():
-            write_whole(place / f"{name}.csv", lambda path, table=table: table.to_csv(path, index=False))  # type: ignore[misc]
+            write_whole(place / f"{name}.csv", partial(table.to_csv, index=False))
         draw_comparison(place / "comparison.png", found)
         images, lacking = images_of(found, examples)
         page = place / "comparison.html"

@@ -21,18 +21,7 @@ TINY = (
 )
 STUDY = (*TINY, "+sweeps=lr_wd_pct_start", "hydra.sweeper.n_trials=3")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def project(tmp_path_factory):
-    """A directory for all sweeps, with one cache of features."""
-    before, directory = dict(os.environ), os.getcwd()
-    place = tmp_path_factory.mktemp("sweeps")
-    os.environ["EXPKIT_CACHE"] = str(place / "cache")
-    os.chdir(place)
-    yield place
-    os.chdir(directory)
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("project")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +39,8 @@ def test_a_study_gives_its_trials_and_its_best(study, project):
     assert read_json(study.best.folder / "result.json")["objective"]["value"] == best["value"]
     assert study.load().folder == study.best.folder
     assert study.load().evaluate(resamples=0, quiet=True).metrics.loc["valid", "accuracy"] == best["value"]
+    page = expkit.run(f"run={study.folder}", "task=report", quiet=True).value
+    assert page == study.folder / "report.html"
     shown = study._repr_html_()
     assert f"valid_accuracy {best['value']:.4f} in trial {best['number']} of 3" in shown
     assert shown.index(f"<th>{best['number']}</th>") == min(shown.index(f"<th>{number}</th>") for number in range(3))

@@ -1,6 +1,5 @@
 """Runs side by side: real ones, on shared and on different images, with other seeds, stopped, and wrongly named."""
 
-import os
 import shutil
 
 import numpy as np
@@ -22,18 +21,7 @@ TINY = (
     *("tracking=none", "num_workers=0", "task.report=false", "model.head=linear", *SMALL_MODEL),
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def project(tmp_path_factory):
-    """A directory for all runs, with one cache of features."""
-    before, directory = dict(os.environ), os.getcwd()
-    place = tmp_path_factory.mktemp("compared")
-    os.environ["EXPKIT_CACHE"] = str(place / "cache")
-    os.chdir(place)
-    yield place
-    os.chdir(directory)
-    os.environ.clear()
-    os.environ.update(before)
+pytestmark = pytest.mark.usefixtures("project")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +90,17 @@ def test_repeats_over_seeds_have_mean_and_deviation_and_a_paired_test(grid):
     assert second["p"] == pytest.approx(stats.ttest_rel(scores[best], scores[other]).pvalue)
     assert second["test"] == "paired t-test over seeds"
     assert found.runs.index.tolist() == ["A1", "A2", "B1", "B2"]
+
+
+def test_repeats_that_say_nothing_of_chance_are_told(grid, project):
+    shutil.copytree(project / "grid" / "0", project / "again")
+    found = expkit.compare("grid/0", "again", "grid/1", "grid/2", examples=0, quiet=True)
+    assert any(
+        "A1 (seed 0), A2 (seed 0) and A3 (seed 1) are alike in config, and some in the seed" in note
+        for note in found.notes
+    )
+    assert any("B and A share fewer than two seeds" in note for note in found.notes)
+    assert pd.isna(found.setups.loc["B", "p"])
 
 
 def test_runs_that_differ_in_the_seed_alone_are_compared_with_each_other(grid):
