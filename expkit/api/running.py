@@ -154,6 +154,7 @@ def run(*overrides: str, config_dir: Folders = (), quiet: bool = False) -> Resul
 
     Raises UserError for what can be mended.
     """
+    from expkit.command_line import of_study
     from expkit.command_line.guard import look
     from expkit.command_line.of_run import run_of
     from expkit.command_line.one_run import run_composed
@@ -165,8 +166,12 @@ def run(*overrides: str, config_dir: Folders = (), quiet: bool = False) -> Resul
     with calling(quiet=quiet), explaining():
         if earlier:
             others = [one for one in overrides if one is not earlier[0]]
+            named = earlier[0].removeprefix("run=")
+            if of_study.is_report(named, others):
+                page = of_study.report(named, others)
+                return Result(page.parent, page)
             with computing():
-                of, config, given = run_of(earlier[0].removeprefix("run="), others, listed(config_dir))
+                of, config, given = run_of(named, others, listed(config_dir))
             return Result(of.path, usable(given, str(config.task["_target_"]), of.path))
         composed, hydra, path = composed_of(overrides, config_dir)
         with computing():

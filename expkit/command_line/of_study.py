@@ -17,8 +17,11 @@ def is_report(run: str, overrides: Sequence[str]) -> bool:
     return REPORT in overrides and read_json(Path(unquoted(run)) / "run.json").get("kind") == "study"
 
 
-def report(run: str, overrides: Sequence[str]) -> None:
-    """Make the page of the study in the folder `run` again. Raises UserError for overrides of anything else."""
+def report(run: str, overrides: Sequence[str]) -> Path:
+    """Make the page of the study in the folder `run` again, and give its path.
+
+    Raises UserError for overrides of anything else.
+    """
     path = Path(unquoted(run)).resolve()
     storages = [one.removeprefix(STORAGE) for one in overrides if one.startswith(STORAGE)]
     others = [one for one in overrides if one != REPORT and not one.startswith(STORAGE)]
@@ -27,4 +30,6 @@ def report(run: str, overrides: Sequence[str]) -> None:
 
     from expkit.sweep.show.again import make_page_again  # imports Optuna, which no other command needs
 
-    say(str(shown(make_page_again(path, storages[-1] if storages else None))))
+    page = make_page_again(path, storages[-1] if storages else None)
+    say(str(shown(page)))
+    return page
