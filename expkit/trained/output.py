@@ -80,7 +80,7 @@ class StandardOutput:
             binary.write(content)
             binary.flush()
         else:  # a notebook shows text
-            sys.stdout.write(content.decode("utf-8", "replace"))
+            sys.stdout.write(content.decode("utf-8", "backslashreplace"))
 
     def finish(self) -> None:
         """All is written."""

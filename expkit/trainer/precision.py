@@ -19,11 +19,9 @@ def pick_device(name: str, key: str = "trainer.device") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        if device.type == "meta":
-            raise RuntimeError("what lies there has no values")
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()  # a value must come back, as none does from meta
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = str(error).strip().splitlines()[0].partition(". ")[0].rstrip(".")
         raise UserError(f"{key}={name} is not to be had here ({reason}); use auto, cpu or cuda") from None
     return device
 
