@@ -152,6 +152,8 @@ class Kept:
         return copy.deepcopy(self.begun[1])
 
 
+FROZEN_BATCH = 8
+"""Images by which it is measured in which precision a body that stays frozen is faster."""
 HEAD_ALONE = (*HANDED["model"], "features", "body_groups")
 """What the wiring hands to a function of a model that is to give its head alone."""
 
@@ -230,10 +232,10 @@ def differing(identity: Mapping[str, Any]) -> str:
     return keywords or str(function["function"])
 
 
-def assemble(config: Config, kept: Kept | None = None) -> Run:
+def assemble(config: Config, kept: Kept | None = None, began: str | None = None) -> Run:
     """Build everything that a checked config describes, in the order in which data flows.
 
-    `kept` hands on what runs of one process share.
+    `kept` hands on what runs of one process share. `began` is the precision of a run that goes on.
     Raises UserError for whatever the user can mend: files, weights, values that do not fit each other.
     """
     recipe = plan(config)
@@ -256,6 +258,7 @@ def assemble(config: Config, kept: Kept | None = None) -> Run:
             f"transfer.tta={recipe.tta} averages over augmented views, but the augmentation is not random: choose one, "
             "such as augment=side_on, or set transfer.tta=0"
         )
+    config = settled(config, classes, trains=not recipe.all_frozen, began=began)
     frozen = frozen_body(config, classes) if recipe.precomputes else None
     # A model of the user's that cannot give its head alone is built whole; its head then reads what its body gave.
     alone = recipe.all_frozen and takes(function_of(config.model, "model"), HEAD_ALONE, keys_of(config.model))
@@ -294,6 +297,53 @@ def seeded(config: Config, *wired: object) -> Any:
 
     torch.manual_seed(seed_of(config.seed, "weights"))
     return made(config.model, *wired, group="model")
+
+
+def settled(config: Config, classes: int, *, trains: bool, began: str | None = None) -> Config:
+    """The config with trainer.precision=fp32 in place of auto where the CPU has bfloat16 and is no faster by it.
+
+    A run that goes on keeps the precision that it `began` in. Else a few batches tell, as `expkit.trainer.faster`
+    remembers: of training, or forward only where the body never `trains`. Nothing is measured on a processor without
+    bfloat16, which computes in float32 anyway, or on a GPU.
+
+    Raises UserError where the model does not take the image size.
+    """
+    from expkit.trainer.precision import is_native, pick_device
+
+    trainer = filled(config.trainer, like=default)
+    device = pick_device(trainer["device"])
+    if trainer["precision"] != "auto" or device.type != "cpu" or not is_native(device):
+        return config
+    precision = began or faster_of(config, classes, trains)
+    return replace(config, trainer={**config.trainer, "precision": "fp32"}) if precision == "fp32" else config
+
+
+def faster_of(config: Config, classes: int, trains: bool) -> str:
+    """The precision in which the CPU computes the model of a config faster, as measured now or before."""
+    import torch
+
+    from expkit.features.identity import body_keys, plain
+    from expkit.trainer.faster import Rates, faster, rates_of
+    from expkit.trainer.precision import pays_in_bf16, wrong_in_bf16
+
+    trainer = filled(config.trainer, like=default)
+    if trainer["threads"] is not None:
+        torch.set_num_threads(trainer["threads"])
+    # Frozen bodies see pieces of a size of their own.
+    batch = -(-config.batch_size // trainer["accumulate"]) if trains else FROZEN_BATCH
+
+    def measure() -> Rates:
+        from expkit.model.layout import to_channels_last
+
+        model = seeded(replace(config, model=without_weights(config.model)), classes)
+        to_channels_last(model)
+        if wrong_in_bf16(model, torch.device("cpu"), config.image_size) or not pays_in_bf16(model):
+            return {}
+        return rates_of(model, config.image_size, batch, trains=trains)
+
+    head = {key: plain(config.model.get(key)) for key in ("head", "hidden")}
+    identity = {"model": body_keys(config.model), **head, "classes": classes, "trains": trains}
+    return faster({**identity, "image_size": config.image_size, "batch": batch}, measure)
 
 
 def frozen_body(config: Config, classes: int) -> "Frozen":

@@ -78,9 +78,10 @@ def features_of(config: Config, gallery: "Gallery") -> "list[Features]":
     """The features of each part, from the cache or computed now."""
     from expkit.features import FeatureCache
     from expkit.own_functions import made
-    from expkit.wiring import frozen_body
+    from expkit.wiring import frozen_body, settled
 
-    frozen = frozen_body(config, max(2, len(gallery.classes)))
+    classes = max(2, len(gallery.classes))
+    frozen = frozen_body(settled(config, classes, trains=False), classes)
     transforms = made(config.augment, config.image_size, group="augment")
     cache = FeatureCache()
     return [

@@ -87,7 +87,7 @@ def train_run(
     began = time.monotonic()
     with stopping(partial(how_to_go_on, folder, "stopped")) as stop:
         with stop.heeded():
-            run = assemble(config, kept)
+            run = assemble(config, kept, precision_of(folder))
 
         from expkit.record.advice import advice
         from expkit.record.recorder import Recorder
@@ -179,13 +179,19 @@ class WholeRecord:
 
 def warn_of_precision(folder: RunFolder, precision: str) -> None:
     """Warn where a run that goes on computes otherwise than it began, as precision=auto does on another machine."""
-    began = read_json(folder.facts).get("outcome", {}).get("precision", precision)
-    if began != precision:
+    began = precision_of(folder)
+    if began not in (None, precision):
         log.warning(
             "the run began in %s and goes on in %s, as trainer.precision says on this machine: its weights will not be "
             "those of a run that was never stopped",
             *(began, precision),
         )
+
+
+def precision_of(folder: RunFolder) -> str | None:
+    """The precision that a run which goes on began in; None where it begins."""
+    began: str | None = read_json(folder.facts).get("outcome", {}).get("precision")
+    return began
 
 
 def go_on(run: Run, folder: RunFolder) -> None:

@@ -37,8 +37,12 @@ def computes_in_bf16(
     wrong = found if device.type == "cpu" else []
     if wrong and precision == "bf16":
         raise UserError(f"trainer.precision=bf16 is not to be had with image_size={image_size}: {wrong[0]}")
-    pays = multiplies_much(model) or any(parameter.ndim == 4 for parameter in model.parameters())
-    return precision == "bf16" or (precision == "auto" and pays and not wrong and is_native(device))
+    return precision == "bf16" or (precision == "auto" and pays_in_bf16(model) and not wrong and is_native(device))
+
+
+def pays_in_bf16(model: nn.Module) -> bool:
+    """Whether a model has what bfloat16 may make faster: convolutions, or a large matrix."""
+    return multiplies_much(model) or any(parameter.ndim == 4 for parameter in model.parameters())
 
 
 def multiplies_much(model: nn.Module) -> bool:
