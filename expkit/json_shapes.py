@@ -22,8 +22,8 @@ SHAPES: Mapping[str, Shape] = {
         "overrides": list[str],
         **dict.fromkeys(("started_in", "place", "parent", "fingerprint", "name", "kind", "store"), str),
         **dict.fromkeys(("started", "ended"), int),
-        **dict.fromkeys(("choices", "config", "params", "tags", "tracking", "searched"), Keys),
-        **dict.fromkeys(("edited", "found"), list[str]),
+        **dict.fromkeys(("choices", "config", "params", "tags", "tracking", "searched", "images"), Keys),
+        **dict.fromkeys(("edited", "found", "classes"), list[str]),
         **dict.fromkeys(("accept_data", "model", "system_metrics"), bool),
     },
     "result.json": {

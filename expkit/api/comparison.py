@@ -32,6 +32,11 @@ class Comparison:
         return self.table("setups")
 
     @cached_property
+    def curves(self) -> "pd.DataFrame":
+        """A row for each epoch of each run, with all its metrics."""
+        return self.table("curves")
+
+    @cached_property
     def by_class(self) -> "pd.DataFrame":
         """The share of each class's images that each setup tells rightly; empty where runs share no images."""
         return self.table("classes")

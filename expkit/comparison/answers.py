@@ -13,7 +13,7 @@ from expkit.words import figure, many
 
 def answers_of(found: Comparison) -> list[str]:
     """What the comparison says, the most important first."""
-    first, others = found.standings[0], list(found.standings[1:])
+    first, others = found.first, found.others
     lines = [over_repeats(found)] if found.repeated else []
     if set(found.keys) <= {"seed"}:
         lines.append(over_runs(found))
@@ -80,7 +80,7 @@ def verdict(chance: float) -> str:
 def among_many(first: Standing, others: Sequence[Standing], found: Comparison) -> list[str]:
     """How all other setups stand beside the first."""
     lines = []
-    if found.standings[0].mean is not None:
+    if first.mean is not None:
         ranked = [one for one in found.standings if one.mean is not None]
         sign = 1 if BETTER[found.metric] == "max" else -1
         best = max(ranked, key=lambda one: sign * (one.mean or 0))

@@ -90,9 +90,10 @@ def check_classes(runs: Sequence[Compared]) -> None:
 
 
 def shared_by(setups: Sequence[Setup], notes: list[str]) -> Shared | None:
-    """The images that all runs with predictions have; None where fewer than two setups have any, or none is shared.
+    """The images of the runs that have predictions; None where fewer than two setups have any, or none is shared.
 
-    Whatever is not compared is told in `notes`.
+    Where most setups were validated on the same images, these count, and of them those setups alone. Whatever is not
+    compared is told in `notes`.
     """
     lacking = [setup.name_of(run) for setup in setups for run in setup.runs if run.found is None]
     if lacking:
@@ -101,9 +102,22 @@ def shared_by(setups: Sequence[Setup], notes: list[str]) -> Shared | None:
             f"{'it is' if len(lacking) == 1 else 'they are'} compared by scores alone."
         )
     kept = [setup for setup in setups if any(run.found is not None for run in setup.runs)]
-    pairs = [(setup.name_of(run), run) for setup in kept for run in setup.runs if run.found is not None]
-    if len(kept) < 2:
-        return None
+    return images_of(alike(kept), notes) if len(kept) > 1 else None
+
+
+def alike(setups: Sequence[Setup]) -> Sequence[Setup]:
+    """The most setups that were validated on the same images, by name and label; all, where no two were."""
+    groups: dict[frozenset[tuple[str, str]], list[Setup]] = {}
+    for setup in setups:
+        tables = [found_of(run) for run in setup.runs if run.found is not None]
+        groups.setdefault(frozenset.intersection(*(frozenset(keys_of(table)) for table in tables)), []).append(setup)
+    most = max(groups.values(), key=len)
+    return most if len(most) > 1 else setups
+
+
+def images_of(setups: Sequence[Setup], notes: list[str]) -> Shared | None:
+    """The images that all runs of some setups have, where they have predictions; None where there is none."""
+    pairs = [(setup.name_of(run), run) for setup in setups for run in setup.runs if run.found is not None]
     runs = [run for _, run in pairs]
     classes = runs[0].classes or ()
     tables = [found_of(run) for run in runs]
@@ -116,7 +130,7 @@ def shared_by(setups: Sequence[Setup], notes: list[str]) -> Shared | None:
         renumbered = np.array([number[name] for name in table.classes])
         guesses.append(renumbered[table.guesses[own]])
     return Shared(
-        kept,
+        setups,
         runs,
         [name for name, _ in pairs],
         [tables[0].files[row] for row in places[0].tolist()],
@@ -138,7 +152,7 @@ def places_of(
     tables: Sequence[Predictions], names: Sequence[str], runs: Sequence[Compared], notes: list[str]
 ) -> list[Numbers]:
     """Where the images that all tables share lie in each of them; notes say how they differ."""
-    keys = [list(zip(table.files, words_of(table), strict=True)) for table in tables]
+    keys = [keys_of(table) for table in tables]
     odd = [name for name, run in zip(names, runs, strict=True) if run.fingerprint != runs[0].fingerprint]
     if all(one == keys[0] for one in keys):
         if odd:
@@ -163,10 +177,10 @@ def places_of(
     return [np.array([one[key] for key in common], np.int64) for one in where]
 
 
-def words_of(table: Predictions) -> list[str]:
-    """The label of each image in words."""
+def keys_of(table: Predictions) -> list[tuple[str, str]]:
+    """The name of each image with its label in words."""
     labels: list[str] = np.array(table.classes, dtype=object)[table.labels].tolist()
-    return labels
+    return list(zip(table.files, labels, strict=True))
 
 
 def listed(names: Sequence[object]) -> str:

@@ -35,7 +35,11 @@ def draw_comparison(path: Path, found: Comparison) -> None:
     heights = [CURVES + legend, 0.3 + ROW * len(found.setups), *([0.3 + ROW * len(classes)] if classes else [])]
     whole = sum(heights) + len(heights) * (TOP + BOTTOM)
     figure = Figure(figsize=(WIDTH, whole))
-    names = [f"{setup.letter}  {drawable(shortened(setup.label, LETTERS))}" for setup in found.setups]
+    names = [
+        f"{one.setup.letter}  {drawable(shortened(one.setup.label, LETTERS))}"
+        + (f"  (on {one.images})" if shared and one.images not in (0, len(shared.files)) else "")
+        for one in found.standings
+    ]
     called = [drawable(shortened(shared.classes[label])) for label in classes] if shared else []
     room = min(4.0, 0.4 + 0.075 * max(map(width_of, [*names, *called])))
 
@@ -110,11 +114,11 @@ def draw_standings(axes: Axes, found: Comparison, names: Sequence[str], colours:
             scores = [score for run in one.setup.runs if (score := run.score(found.metric)) is not None]
             axes.plot(scores, [row] * len(scores), "|", color=colour, markersize=9)
         axes.plot(value, row, "o" if not one.differs else "D", color=colour, markersize=7)
-    if images and (first := found.standings[0].accuracy) is not None:
+    if images and (first := found.first.accuracy) is not None:
         axes.axvline(first, color="grey", linewidth=0.8, linestyle=":", zorder=0)
     label_rows(axes, names)
     differ = any(one.differs for one in found.standings)
-    beside = f"; a diamond differs from {found.setups[0].letter} beyond chance" if differ else ""
+    beside = f"; a diamond differs from {found.first.setup.letter} beyond chance" if differ else ""
     what = f"Accuracy on {images} images, with 95% intervals{beside}" if images else f"{found.metric}: no shared images"
     axes.set_title(what, fontsize=10, loc="left")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from expkit.command import shown
 from expkit.comparison.configs import Setup, setups_of
-from expkit.comparison.images import Shared, check_classes, listed, shared_by
+from expkit.comparison.images import Shared, check_classes, images_of, listed, shared_by
 from expkit.comparison.runs import Compared
 from expkit.comparison.significance import ALPHA, holm, mcnemar, mean_interval, paired_t, spread_of
 from expkit.config.schema import BETTER
@@ -18,7 +18,7 @@ from expkit.words import many
 
 @dataclass(frozen=True)
 class Standing:
-    """A setup beside the first one."""
+    """A setup beside the one that all are set beside."""
 
     setup: Setup
     mean: float | None
@@ -26,7 +26,10 @@ class Standing:
     spread: float | None
     """The standard deviation over its runs; None of one run."""
     accuracy: float | None = None
-    """On the shared images; None where there are none."""
+    """On the shared images, or where its own are others, on those that the first setup has, too; None: there are none.
+    """
+    images: int = 0
+    """How many these are."""
     interval: tuple[float, float] | None = None
     """Of the accuracy, 95% (Wilson)."""
     difference: float | None = None
@@ -56,6 +59,7 @@ class Comparison:
     """What they are judged by: their objective, or the accuracy where they have several."""
     standings: Sequence[Standing]
     shared: Shared | None
+    """The images that most setups were validated on."""
     notes: Sequence[str] = field(default_factory=list)
     """What is not compared, and why; a sentence each."""
 
@@ -63,6 +67,16 @@ class Comparison:
     def runs(self) -> list[tuple[str, Setup, Compared]]:
         """Each run with its letter and its setup."""
         return [(setup.name_of(run), setup, run) for setup in self.setups for run in setup.runs]
+
+    @property
+    def first(self) -> Standing:
+        """The one that the others are set beside: the first, but for those that were validated on other images."""
+        return next(one for one in self.standings if one.setup is first_of(self.setups, self.shared))
+
+    @property
+    def others(self) -> list[Standing]:
+        """All but the first."""
+        return [one for one in self.standings if one is not self.first]
 
     @property
     def repeated(self) -> bool:
@@ -134,19 +148,42 @@ def standings_of(
     setups: Sequence[Setup], metric: str, shared: Shared | None, resamples: int, notes: list[str]
 ) -> list[Standing]:
     """Where each setup stands; notes say of which no test can be made."""
-    found = [standing(setup, setups[0], metric, shared, resamples) for setup in setups]
-    untested = [one.setup.letter for one in found[1:] if one.test and one.chance is None]
+    first = first_of(setups, shared)
+    own = [shared if shared is None or setup in shared.setups else beside(setup, first, notes) for setup in setups]
+    found = [standing(setup, first, metric, images, resamples) for setup, images in zip(setups, own, strict=True)]
+    untested = [one.setup.letter for one in found if one.test and one.chance is None]
     if untested:
         notes.append(
-            f"{listed(untested)} and {setups[0].letter} share fewer than two seeds, or differ alike in each, so there "
+            f"{listed(untested)} and {first.letter} share fewer than two seeds, or differ alike in each, so there "
             "is no paired test over seeds: give both the same seeds."
         )
     corrected = holm([one.chance for one in found])
     return [replace(one, chance=chance) for one, chance in zip(found, corrected, strict=True)]
 
 
+def first_of(setups: Sequence[Setup], shared: Shared | None) -> Setup:
+    """The setup that the others are set beside."""
+    return next((setup for setup in setups if shared is None or setup in shared.setups), setups[0])
+
+
+def beside(setup: Setup, first: Setup, notes: list[str]) -> Shared | None:
+    """The images that a setup shares with the first, where its own are others than the rest has; a note says so."""
+    if all(run.found is None for run in setup.runs):
+        return None
+    own = images_of([setup, first], [])
+    images = f"{many(len(own.files), 'image', 'images')} that both have" if own else ""
+    told = (
+        f"is set beside {first.letter} on the {images}, of which {first.letter} tells {float(own.right[1].mean()):.4f} "
+        "rightly."
+        if own
+        else f"shares none with {first.letter} by name and label, so that its scores alone are shown, which say little."
+    )
+    notes.append(f"{setup.letter} was validated on other images than the rest: it {told}")
+    return own
+
+
 def standing(setup: Setup, first: Setup, metric: str, shared: Shared | None, resamples: int) -> Standing:
-    """Where a setup stands beside the first one, before the correction for the number of tests."""
+    """Where a setup stands beside the first one on `shared` images, before the correction for the number of tests."""
     scores = [score for run in setup.runs if (score := run.score(metric)) is not None]
     facts: dict[str, Any] = {
         "mean": float(np.mean(scores)) if len(scores) == len(setup.runs) else None,
@@ -159,7 +196,7 @@ def standing(setup: Setup, first: Setup, metric: str, shared: Shared | None, res
         return Standing(setup, **facts)
     right, base = (shared.right[shared.setups.index(one)] for one in (setup, first))
     accuracy = float(right.mean())
-    facts |= {"accuracy": accuracy, "interval": share_interval(accuracy, len(right))}
+    facts |= {"accuracy": accuracy, "images": len(right), "interval": share_interval(accuracy, len(right))}
     if not is_first:
         facts |= {
             "difference": accuracy - float(base.mean()),

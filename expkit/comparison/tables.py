@@ -12,8 +12,8 @@ SCORES = ("valid_accuracy", "valid_f1", "valid_loss")
 
 
 def tables_of(found: Comparison) -> dict[str, pd.DataFrame]:
-    """All tables by name: runs, setups and, where runs share images, classes and images."""
-    tables = {"runs": runs_table(found), "setups": setups_table(found)}
+    """All tables by name: runs, setups, curves and, where runs share images, classes and images."""
+    tables = {"runs": runs_table(found), "setups": setups_table(found), "curves": curves_table(found)}
     if found.shared is not None:
         tables |= {"classes": classes_table(found.shared), "images": images_table(found.shared)}
     return tables
@@ -53,6 +53,7 @@ def setups_table(found: Comparison) -> pd.DataFrame:
                 "runs": len(one.setup.runs),
                 f"mean_{found.metric}": one.mean,
                 f"std_{found.metric}": one.spread,
+                "images": one.images or None,
                 "accuracy": one.accuracy,
                 "accuracy_low": low,
                 "accuracy_high": high,
@@ -66,6 +67,17 @@ def setups_table(found: Comparison) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def curves_table(found: Comparison) -> pd.DataFrame:
+    """A row for each epoch of each run, with all its metrics."""
+    return pd.DataFrame(
+        [
+            {"run": name, "epoch": epoch, **metrics}
+            for name, _, run in found.runs
+            for epoch, metrics in enumerate(run.history, start=1)
+        ]
+    )
 
 
 def classes_table(shared: Shared) -> pd.DataFrame:

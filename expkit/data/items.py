@@ -51,6 +51,12 @@ class Data:
     """How the pixels of a file, or of an array, become RGB: the same wherever the model is served."""
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many images each set has."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: len(images) for name, images in parts.items() if images is not None}
+
+    @property
     def summary(self) -> str:
         """What there is, in a line: `400 training and 160 validation images of 5 classes (test: 40)`."""
         test = ""

@@ -51,12 +51,11 @@ def chosen_epoch(config: Config, recorder: Recorder) -> int:
 
 def what_is_known(run: Run, epoch: int) -> dict[str, Any]:
     """What a result says of how its model reads images and computes, with the weights of an epoch."""
-    parts = {"train": run.data.train, "valid": run.data.valid, "test": run.data.test}
     return {
         "precision": run.precision,
         "features": run.features(run.recipe.phase_of(epoch)),
         "classes": list(run.data.classes),
-        "images": {name: len(images) for name, images in parts.items() if images is not None},
+        "images": run.data.counts,
         "reading": asdict(run.data.reading),
     }
 

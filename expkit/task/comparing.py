@@ -41,10 +41,11 @@ def compare(
     Whether a difference is more than chance says, for two runs, the exact test of McNemar on the validation images that
     one of both alone tells rightly; runs that differ in nothing but the seed are one setup, with mean and standard
     deviation, and a paired t-test over the seeds that both setups have. Differences in accuracy have bootstrap
-    intervals. Where the validation images are not the same, those are compared that all have, which is said.
+    intervals. A run that was validated on other images than most is compared on those that it shares with the first;
+    where no two have the same images, those count that all have. Which are compared on what is said.
 
-    Leaves comparison/ in the folder: comparison.html, comparison.png, runs.csv, setups.csv, classes.csv and images.csv.
-    The experiment does not matter.
+    Leaves comparison/ in the folder: comparison.html, comparison.png, runs.csv, setups.csv, curves.csv, classes.csv and
+    images.csv. The experiment does not matter.
 
     Args:
         config: the experiment; of it the store counts that has runs named by their MLflow id.

@@ -57,13 +57,19 @@ def rows_of(found: Comparison) -> Iterator[tuple[str, list[str]]]:
     seconds = [[float(run.result.get("seconds", 0)) for run in one.runs] for one in setups]
     yield "time", [duration(sum(one) / len(one)) if all(one) else "" for one in seconds]
     if found.shared is not None:
+        count = len(found.shared.files)
         yield (
-            f"accuracy on {len(found.shared.files)}",
-            ["" if one.accuracy is None else figure(one.accuracy) for one in standings],
+            f"accuracy on {count}",
+            [
+                ""
+                if one.accuracy is None
+                else figure(one.accuracy) + (f" on {one.images}" if one.images != count else "")
+                for one in standings
+            ],
         )
         yield "  95% interval", [limits(one.interval, "") for one in standings]
         yield (
-            f"  beside {setups[0].letter}",
+            f"  beside {found.first.setup.letter}",
             ["" if one.difference is None else f"{one.difference:+.4f}" for one in standings],
         )
         yield "  95% interval", [limits(one.difference_interval, "+") for one in standings]
@@ -80,7 +86,7 @@ def by_row(found: Comparison) -> Table:
         table.add_column("std", justify="right")
     if found.shared is not None:
         table.add_column("95%", justify="right")
-        table.add_column(f"beside {found.setups[0].letter}, 95%", justify="right")
+        table.add_column(f"beside {found.first.setup.letter}, 95%", justify="right")
     table.add_column("p", justify="right")
     for one in found.standings:
         cells = [one.setup.letter, one.setup.label, "" if one.mean is None else figure(one.mean)]

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from expkit.command import shown
+from expkit.command import command, shown
 from expkit.errors import first_ten
 from expkit.run_folder import RunFolder
 from expkit.screen import console
@@ -24,7 +24,10 @@ def show(content: Mapping[str, Any], folder: RunFolder, name: str) -> None:
     if content["temperature"] != 1:
         where.print(f"temperature {content['temperature']:.3f}, from the run's validation images", highlight=False)
     place = shown(folder.path / "evaluations" / name)
-    where.print(f"  folder   {place}", highlight=False, soft_wrap=True, markup=False)
+    lines = [f"  folder   {place}"]
+    if (folder.path / "report.html").exists():
+        lines.append(f"  report   shows it after  {command(f'run={shown(folder.path)}', 'task=report')}")
+    where.print("\n".join(lines), highlight=False, soft_wrap=True, markup=False)
 
 
 def metrics_table(parts: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -93,6 +93,8 @@ def search_phase(
         with nullcontext(watch) if watch else bar(settings.num_it) as told:
             log.info("searching a learning rate for the phase %s; %s", phase.name, run.describe())
             find_lr(trainer, train, peaks, settings, folder, watch=told)
+    data = run.data  # which its run in a store has as its inputs
+    folder.note(fingerprint=data.fingerprint, classes=list(data.classes), images=data.counts)
 
 
 def named(recipe: "Recipe", name: str | None) -> "Phase":

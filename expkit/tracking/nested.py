@@ -98,7 +98,7 @@ def write_end(path: Path, status: str, tags: Mapping[str, str]) -> dict[str, Any
 def data_of(path: Path) -> dict[str, Any]:
     """What a run's folder says of its images: fingerprint, class names, and how many each set has; empty before."""
     facts, result = read_json(path / "run.json"), read_json(path / "result.json")
-    known = {"fingerprint": facts.get("fingerprint")} | facts.get("outcome", {}) | result
+    known = facts | facts.get("outcome", {}) | result
     names = ("fingerprint", "classes", "images")
     return {name: known[name] for name in names} if all(known.get(name) for name in names) else {}
 

@@ -121,6 +121,30 @@ def test_on_different_images_those_count_that_both_have_which_is_said(grid, fewe
     assert "data.valid_pct" in found.runs
 
 
+def test_a_run_validated_on_other_images_is_set_beside_on_those_that_it_shares(grid, fewer):
+    a, b, c = (rights(run) for run in ("grid/0", "grid/2", "fewer"))
+    both = a.index.intersection(c.index)
+    found = expkit.compare("grid/0", fewer, "grid/2", examples=0, quiet=True)
+    assert found.setups["images"].tolist() == [len(a), len(both), len(a)]
+    assert found.setups["accuracy"].tolist() == pytest.approx([a.mean(), c[both].mean(), b.mean()])
+    gained = int((c[both] & ~a[both]).sum()), int((a[both] & ~c[both]).sum())
+    assert found.setups.loc["B", ["gained", "lost", "test"]].tolist() == [*gained, "McNemar"]
+    assert set(found.by_class) == {"images", "A", "C"}
+    assert f"it is set beside A on the {len(both)} images that both have, of which A tells" in " ".join(found.notes)
+    first = expkit.compare(fewer, "grid/0", "grid/2", examples=0, quiet=True)
+    assert first.setups.loc["B":, "difference"].isna().tolist() == [True, False]
+    assert first.setups.loc["C", "difference"] == pytest.approx(b.mean() - a.mean())
+    assert any(note.startswith("A was validated on other images than the rest") for note in first.notes)
+
+
+def test_the_curves_are_a_table(two):
+    history = two.curves
+    assert history["epoch"].tolist() == [1, 2, 1, 2]
+    assert history.index.tolist() == ["A", "A", "B", "B"]
+    best = history["valid_accuracy"].groupby(level=0).max()
+    assert best.tolist() == pytest.approx(two.runs["valid_accuracy"].tolist())
+
+
 def test_what_is_not_finished_or_has_no_predictions_is_said(grid, project):
     for name in ("stopped", "bare"):
         shutil.copytree(project / "grid" / "2", project / name)

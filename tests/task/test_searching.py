@@ -68,6 +68,8 @@ def test_mlflow_holds_curve_and_suggestions_of_a_search(searched):
     for way, lr in found["suggestions"].items():
         assert run.data.metrics[f"lr_find/{way}"] == lr
     assert run.data.metrics["lr_find/chosen"] == found["lr"]
+    (images,) = [one.dataset for one in run.inputs.dataset_inputs if one.dataset.name.endswith(" train")]
+    assert images.digest == run.data.tags["fingerprint"]
     assert {"plots", "lr_find.json", "lr_find.parquet"} <= {
         file.path for file in client.list_artifacts(run.info.run_id)
     }
