@@ -18,17 +18,19 @@ PLACES = ("root", "file", "source", "images")
 SCHEMA = {"mlflow_colspec": [{"name": "image", "type": "binary"}, {"name": "label", "type": "string"}]}
 
 
-def inputs_in(path: Path, facts: Mapping[str, Any]) -> dict[str, list[DatasetInput]]:
+def inputs_in(path: Path, facts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, list[DatasetInput]]:
     """The sets of images that the run in a folder reads, or those nested in it, by the fingerprint of their data.
 
-    `facts` is the content of its run.json. Empty while nothing is known of them.
+    `facts` is the content of its run.json, `config` its config. Empty while nothing is known of them.
     """
+    if "kind" not in facts:
+        known = data_of(path)
+        return {known["fingerprint"]: inputs_of(config, facts, known)} if known else {}
     found: dict[str, list[DatasetInput]] = {}
-    for run in nested_in(path) if "kind" in facts else [path]:
+    for run in nested_in(path):
         known = data_of(run)
         if known and known["fingerprint"] not in found:
-            own = read_json(run / "run.json")
-            found[known["fingerprint"]] = inputs_of(config_in(run), own, known)
+            found[known["fingerprint"]] = inputs_of(config_in(run), read_json(run / "run.json"), known)
     return found
 
 

@@ -7,9 +7,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from mlflow.entities import Metric
-from omegaconf import OmegaConf
 
-from expkit.config.files import load_yaml
 from expkit.json_shapes import point_of
 from expkit.run_folder import RunFolder
 from expkit.secrets import without_passwords
@@ -144,7 +142,8 @@ class Sending:
         self.run_id = str(run.info.run_id)
         self.progress = read_json(self.folder.tracking, "sent")
         self.run, self.tags = run, {MLFLOW_RUN_NOTE: run.data.tags.get(MLFLOW_RUN_NOTE, "")}
-        self.store.log_params(run, params_of(self.facts, config_in(self.path)))
+        self.config = config_in(self.path)
+        self.store.log_params(run, params_of(self.facts, self.config))
         if self.facts.get("system_metrics") and self.end is None and self.system is None:
             self.system = SystemMetrics(self.run_id, run.info.start_time)
         if "status" in self.progress and not self.is_complete():
@@ -185,7 +184,7 @@ class Sending:
 
     def send_inputs(self) -> None:
         """Say which images the run reads, or the runs nested in it, where that is known and not said yet."""
-        found = inputs_in(self.path, self.facts)
+        found = inputs_in(self.path, self.facts, self.config)
         told = " ".join(sorted(found))
         if told != self.progress.get("inputs", ""):
             self.store.client.log_inputs(self.run_id, datasets=[one for sets in found.values() for one in sets])
@@ -245,7 +244,7 @@ class Sending:
     def score_model(self, model_id: str) -> None:
         """Link the scores of the epoch whose weights the model has to the model: the very points of the run."""
         result = read_json(self.folder.result, "best_epoch", "epochs")
-        at = OmegaConf.select(load_yaml(self.folder.config), "objective.at")
+        at = self.config["objective"]["at"]
         epoch = result["best_epoch"] if at == "best" else result["epochs"]
         with open(self.folder.metrics, "rb") as file:
             points = [point_of(line, str(self.folder.metrics)) for line in file]
