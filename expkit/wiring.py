@@ -163,11 +163,16 @@ def as_text(*parts: object) -> str:
     return json.dumps(parts, sort_keys=True, default=repr)
 
 
-def read(node: Node) -> "Data":
-    """The data that a checked node describes; how it was read is logged, and told on the screen once a process."""
+def read(node: Node, *, to_train: bool = True) -> "Data":
+    """The data that a checked node describes; how it was read is logged, and told on the screen once a process.
+
+    Raises DataError for data that nothing can be trained on and validated, unless it is not `to_train`.
+    """
     from expkit.data.telling import tell
 
     data: Data = made(node, group="data")
+    if to_train and data.unfit:
+        raise DataError(data.unfit)
     tell(data)
     return data
 

@@ -17,7 +17,7 @@ from expkit.data.images.pixels import Layout, blocks, to_uint8
 from expkit.data.images.reading import Reading
 from expkit.data.items import UNLABELLED, Data
 from expkit.data.label_doubts import warn_of_labels
-from expkit.data.split import Split, cut_note, cut_valid
+from expkit.data.split import NothingToCut, Split, cut_note, cut_valid
 
 
 @dataclass(frozen=True)
@@ -148,16 +148,22 @@ def load_part(given: Given, arrays: Mapping[str, Any], layout: Layout, white: fl
 def array_data(found: Mapping[Split, ArrayImages], classes: tuple[str, ...], valid_pct: float, seed: int) -> Data:
     """Cut valid from the training images where it is not given, and take the fingerprint of all pixels."""
     train, valid, test = found[Split.TRAIN], found.get(Split.VALID), found.get(Split.TEST)
-    notes: tuple[str, ...] = ()
+    notes, unfit = tuple[str, ...](), ""
     if valid is None:
-        notes = (cut_note(valid_pct, seed),)
-        splits = cut_valid(np.zeros(len(train), np.int8), train.labels, valid_pct, seed)
+        splits = np.zeros(len(train), np.int8)
+        try:
+            splits = cut_valid(splits, train.labels, valid_pct, seed)
+            notes = (cut_note(valid_pct, seed),)
+        except NothingToCut as error:
+            unfit = str(error)
         valid = train.subset(np.flatnonzero(splits == Split.VALID))
         train = train.subset(np.flatnonzero(splits == Split.TRAIN))
-    warn_of_lacking(classes, valid.labels)
+    if not unfit:
+        warn_of_lacking(classes, valid.labels)
     images = [part for part in (train, valid, test) if part is not None]
     bases = {id(part.base): part.base for part in images}.values()
-    return Data(train, valid, test, classes, fingerprint(classes, fingerprint_blocks(images, bases)), notes)
+    mark = fingerprint(classes, fingerprint_blocks(images, bases))
+    return Data(train, valid, test, classes, mark, notes, unfit=unfit)
 
 
 def fingerprint_blocks(

@@ -18,7 +18,7 @@ from expkit.data.images.reading import DEFAULT, Reading
 from expkit.data.items import Data
 from expkit.data.links import note_of_links
 from expkit.data.packed import Packed, below, shown
-from expkit.data.split import Split, cut_note, cut_valid
+from expkit.data.split import NothingToCut, Split, cut_note, cut_valid
 from expkit.errors import UserError, first_ten
 from expkit.words import many
 
@@ -125,8 +125,9 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
     Where no file is for validation, `valid_pct` of the readable training images are cut for it (None: none are), whole
     groups where there are such. What `files.mended` says is done after that: corrections move no other image.
 
-    Raises UserError, naming files, if one cannot be read (with `on_bad_image="skip"`: one listed for valid or test),
-    if a class has no training image, or if there is nothing to validate on.
+    Where a class has no training image, or nothing is there to validate on, `Data.unfit` says so.
+
+    Raises UserError, naming files, if one cannot be read (with `on_bad_image="skip"`: one listed for valid or test).
     """
     facts = facts_of(files.root, files.names, images=True, reading=files.reading)
     if files.mended is not None:  # what is left out need not be whole
@@ -135,13 +136,16 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         )
     if facts.problems:
         files, facts = without_bad(files, facts, on_bad_image)
+    uncut = ""
     if valid_pct is not None and not (files.splits == Split.VALID).any():
-        files = with_cut(files, valid_pct, seed)
+        try:
+            files = with_cut(files, valid_pct, seed)
+        except NothingToCut as error:
+            uncut = str(error)
     if files.mended is not None:
         kept = np.flatnonzero(files.mended != EXCLUDED)
         files, facts = replace(files, labels=files.mended, mended=None).keep(kept), facts.keep(kept)
     warn_of_groups(files)
-    check_classes(files)
     assumed = look_at(files.root, files.names, files.reading)
     test = files.part(Split.TEST)
     return Data(
@@ -152,6 +156,7 @@ def checked_data(files: FileList, on_bad_image: OnBadImage, valid_pct: float | N
         fingerprint=fingerprint_of(files, facts),
         notes=(*files.notes, *note_of_links(files.root, files.names), *assumed),
         reading=files.reading,
+        unfit=uncut or unfit(files),
     )
 
 
@@ -217,20 +222,21 @@ def bad_images(files: FileList, bad: Mapping[int, str], what: str) -> str:
     return f"{count} of {files.source} {what}:\n{first_ten(lines, len(bad))}"
 
 
-def check_classes(files: FileList) -> None:
-    """Raise UserError for a class with nothing to train on, or nothing to validate; say which classes valid lacks."""
+def unfit(files: FileList) -> str:
+    """Why files cannot train: a class has none for that, or none is to validate. Warns of classes that valid lacks."""
     counts = np.bincount(files.labels[files.splits == Split.TRAIN], minlength=len(files.classes))
     empty = [files.classes[label] for label in np.flatnonzero(counts == 0)]
     if empty:
-        raise UserError(
+        return (
             f"{len(empty)} of {len(files.classes)} classes of {files.source} "
             f"{'has' if len(empty) == 1 else 'have'} no readable training image; "
             f"add images or remove the class:\n{first_ten(empty)}"
         )
     valid = files.labels[files.splits == Split.VALID]
     if not len(valid):
-        raise UserError(f"{files.source} has no image to validate on")
+        return f"{files.source} has no image to validate on"
     warn_of_lacking(files.classes, valid)
+    return ""
 
 
 def warn_of_lacking(classes: Sequence[str], valid: NDArray[np.int64]) -> None:

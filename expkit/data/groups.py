@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expkit.data.packed import Packed, shown
-from expkit.data.split import Split
-from expkit.errors import UserError
+from expkit.data.split import NothingToCut, Split
 from expkit.randomness import seed_of
 
 
@@ -52,7 +51,7 @@ def cut_groups(
 
     Groups are asked in an order drawn from `seed`; one goes where that brings the classes nearer to their shares (in
     squares), so one that holds more than twice the share of its class stays.
-    Raises UserError where no group can go.
+    Raises NothingToCut where no group can go.
     """
     train = np.flatnonzero(splits == Split.TRAIN)
     codes, members = np.unique(groups.codes[train], return_inverse=True)
@@ -66,7 +65,7 @@ def cut_groups(
             for at in held:
                 wanted[present[at]] -= counts[at]
     if not chosen:
-        raise UserError(
+        raise NothingToCut(
             f"each group of data.group_column={groups.column} holds more than twice data.valid_pct={valid_pct:g} of "
             "its class, so none can be cut for valid: raise data.valid_pct, or name the split with data.split_column"
         )

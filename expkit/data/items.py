@@ -49,6 +49,8 @@ class Data:
     """How the source was read, a line each: what was assumed and what was left out. Each run begins with them."""
     reading: Reading = DEFAULT
     """How the pixels of a file, or of an array, become RGB: the same wherever the model is served."""
+    unfit: str = ""
+    """Why nothing can be trained on it and validated, though its images can be scored; empty where both can be."""
 
     @property
     def counts(self) -> dict[str, int]:

@@ -7,8 +7,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from expkit.errors import UserError
+from expkit.errors import DataError
 from expkit.randomness import seed_of
+
+
+class NothingToCut(DataError):
+    """No image can be cut off for validation."""
 
 
 class Split(IntEnum):
@@ -72,14 +76,14 @@ def is_fold(name: str) -> bool:
 def cut_valid(splits: NDArray[np.int8], labels: NDArray[np.int64], valid_pct: float, seed: int) -> NDArray[np.int8]:
     """Move a stratified share of the training images to valid, unless there are valid images already.
 
-    Raises UserError if no class has the two images that a cut needs.
+    Raises NothingToCut if no class has the two images that a cut needs.
     """
     if (splits == Split.VALID).any():
         return splits
     train = np.flatnonzero(splits == Split.TRAIN)
     chosen = train[stratified(labels[train], valid_pct, seed)]
     if not len(chosen):
-        raise UserError("no class has two images, so data.valid_pct can cut none for valid; add images")
+        raise NothingToCut("no class has two images, so data.valid_pct can cut none for valid; add images")
     splits = splits.copy()
     splits[chosen] = Split.VALID
     return splits

@@ -1,6 +1,7 @@
 """`task=evaluate`: how good a run's model is, on its own data or on other."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -51,9 +52,10 @@ def evaluate(
     likeliest; `resamples` bootstrap samples give 95% intervals. `calibrate` fits a temperature on the run's own
     validation images first, which all predictions of the run have from then on.
 
-    Leaves evaluations/`name` in the folder (null: own, or as the data is called), with evaluation.json, and for each
-    part its predictions as parquet, its confusion matrix as CSV and as a picture; and metrics `test/accuracy` and so
-    on in the run's MLflow run, of other data or with views `name/test/accuracy`.
+    Leaves evaluations/`name` in the folder, with evaluation.json, and for each part its predictions as parquet, its
+    confusion matrix as CSV and as a picture; and metrics `test/accuracy` and so on in the run's MLflow run, of other
+    data or with views `name/test/accuracy`. Where `name` is null it is own, or as the data is called, with what `split`
+    and `tta` say, and with a number where that is the name of an evaluation of other images.
 
     Raises UserError for what the user can mend: classes that differ, images that are gone, nothing to score.
     """
@@ -64,20 +66,22 @@ def evaluate(
 
         check_keys(folder, name, tta, beta, use_max)
         measuring = measuring_of(config, folder, tta=tta, beta=beta, use_max=use_max)
-        data = read(config.data)
+        data = read(config.data, to_train=False)
         is_own = check_data(data, folder, measuring, calibrate)
-        if name == evaluations.OWN and not is_own:
+        if name in evaluations.OWN_NAMES and not is_own:
             raise UserError(f"task.name={name} is that of the run's own data, and this is other: choose another")
         if split == "auto" and not is_own and is_cut(data):
             every = len(data.train) + len(data.valid)
             told = "scored are the %s that are cut off as valid, of %d: task.split=all takes all of them"
             log.warning(told, many(len(data.valid), "image", "images"), every)
-        called = name or evaluations.name_of(config.data, is_own, measuring)
         calibration = evaluations.calibrate(measuring, data.valid) if calibrate else None
         parts = score_parts(measuring, data, split, classes, top_k, resamples)
         if calibrate:
             evaluations.keep(calibration, folder)
-        content = write(folder, called, parts, measuring, data)
+        facts = facts_of(folder, measuring, data)
+        called = name or evaluations.name_of(config.data, is_own, split, measuring)
+        called = called_for(folder, called, parts, facts, replace=name is not None)
+        content = write(folder, called, parts, facts)
         show(content, folder, called)
         tracker: Tracker = build(config.tracking, folder, group="tracking")
         tracker.update()
@@ -121,7 +125,7 @@ def after_training(
             found["temperature"] = measuring.trained.temperature
         if wanted:
             parts = score_parts(measuring, data, "test", "all", 5, 1000)
-            scores = write(folder, evaluations.OWN, parts, measuring, data)["parts"]["test"]
+            scores = write(folder, evaluations.OWN, parts, facts_of(folder, measuring, data))["parts"]["test"]
             found["test"] = {key: scores[key] for key in ("images", "metrics", "intervals")}
     except UserError as error:
         what = "the test set was not scored" if wanted else "no temperature was fitted"
@@ -204,19 +208,9 @@ def score_parts(
     return scored
 
 
-def write(
-    folder: RunFolder,
-    name: str,
-    parts: "dict[str, Part]",
-    measuring: "Measuring",
-    data: "Data",
-) -> dict[str, Any]:
-    """Write an evaluation and its metrics in the run's folder; gives the content of evaluation.json."""
-    from expkit.record.points import add_points
-    from expkit.trained import evaluations
-
-    facts = {
-        "name": name,
+def facts_of(folder: RunFolder, measuring: "Measuring", data: "Data") -> dict[str, Any]:
+    """What evaluation.json says of how and of what an evaluation was."""
+    return {
         "fingerprint": data.fingerprint,
         "temperature": measuring.trained.temperature,
         "tta": measuring.tta,
@@ -224,8 +218,32 @@ def write(
         "use_max": measuring.use_max,
         "finished": folder.exported_weights.exists(),
     }
+
+
+def called_for(
+    folder: RunFolder, name: str, parts: "dict[str, Part]", facts: Mapping[str, Any], *, replace: bool
+) -> str:
+    """The name that an evaluation has in the end, `name` or one with a number; says where it meets one of other images.
+
+    With `replace` it stands in the place of that.
+    """
+    from expkit.trained import evaluations
+
+    free = evaluations.free_name(folder, name, parts, facts)
+    if replace and free != name:
+        log.warning("evaluations/%s was of other images: this one replaces it", name)
+    elif free != name:
+        log.warning("evaluations/%s is of other images, and stays: this one is evaluations/%s", name, free)
+    return name if replace else free
+
+
+def write(folder: RunFolder, name: str, parts: "dict[str, Part]", facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Write an evaluation and its metrics in the run's folder; gives the content of evaluation.json."""
+    from expkit.record.points import add_points
+    from expkit.trained import evaluations
+
     content = evaluations.write(folder, name, parts, facts)
-    prefix = "" if name == evaluations.OWN else f"{name}/"
+    prefix = "" if name in evaluations.OWN_NAMES else f"{name}/"
     metrics = {
         f"{prefix}{which}/{metric}": value
         for which, part in parts.items()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,17 @@ from expkit.trained.calibration import temperature_of
 from expkit.trained.measuring import Measuring
 from expkit.trained.scores import calibration_error, scores_of
 from expkit.trainer.evaluate import PLAIN, confusion_matrix, measure
-from expkit.whole_files import write_json, write_whole
+from expkit.whole_files import read_json, write_json, write_whole
 
 log = logging.getLogger("expkit")
 
 OWN = "own"
 """What an evaluation on the run's own data is called."""
+SPLITS = frozenset(["valid", "test", "train", "all"])
+OWN_NAMES = frozenset([OWN, *(f"{OWN}_{split}" for split in SPLITS)])
+"""What is called so, and is about one part of that data: their metrics have no name before them."""
+IMAGE = ["file", "label"]
+"""The columns of a table of predictions that say what was scored."""
 NAME = re.compile(r"[^\W_][\w.-]*")
 
 
@@ -64,10 +70,14 @@ def parts_of(data: Data, split: str) -> dict[str, tuple[Images, ...]]:
     if split == "all":
         return {"all": tuple(labelled.values())}
     wanted = ("valid", "test") if split == "auto" else (split,)
-    if lacking := [name for name in wanted if name not in labelled and split != "auto"]:
+    found: dict[str, tuple[Images, ...]] = {name: (labelled[name],) for name in wanted if name in labelled}
+    if not found and split == "test":
         what = "a test set without labels" if data.test is not None else "no test set"
-        raise DataError(f"task.split={lacking[0]}: the data has {what}; use task.split=valid, or give labels")
-    return {name: (labelled[name],) for name in wanted if name in labelled}
+        raise DataError(f"task.split=test: the data has {what}; use task.split=valid, or give labels")
+    if not found:
+        why = data.unfit or "the data has no labelled image to validate on; add images"
+        raise DataError(f"{why}, or score all that there are with task.split=all")
+    return found
 
 
 def calibrate(measuring: Measuring, valid: Images) -> dict[str, Any] | None:
@@ -105,13 +115,15 @@ def keep(calibration: Mapping[str, Any] | None, folder: RunFolder) -> None:
         write_json(folder.calibration, calibration)
 
 
-def name_of(data: Mapping[str, Any], is_own: bool, measuring: Measuring) -> str:
-    """What an evaluation is called where nobody says: own, or as the data is, with its augmented views."""
+def name_of(data: Mapping[str, Any], is_own: bool, split: str, measuring: Measuring) -> str:
+    """What an evaluation is called where nobody says: own, or as the data is, with its split and augmented views."""
     places = (data.get(key) for key in ("root", "file", "source"))
     place = next((str(one) for one in places if isinstance(one, str)), str(data["_target_"]).rpartition(".")[2])
     base = OWN if is_own else re.sub(r"[^\w.-]+", "_", Path(place).stem).strip("_.-") or "data"
-    if base == OWN and not is_own:
+    if base in OWN_NAMES and not is_own:
         base = "data"
+    if split != "auto":
+        base += f"_{split}"
     if not measuring.tta:
         return base
     mixed = "_max" if measuring.use_max else "" if measuring.beta == PLAIN else f"_beta{measuring.beta:g}"
@@ -119,20 +131,50 @@ def name_of(data: Mapping[str, Any], is_own: bool, measuring: Measuring) -> str:
 
 
 def check_name(name: str) -> None:
-    """Raise UserError for what is no name of a folder, or belongs to the run's own data."""
+    """Raise UserError for what is no name of a folder."""
     if not NAME.fullmatch(name):
         raise UserError(f"task.name must be letters, digits, '_', '-' and '.', such as holdout_2024, got {name!r}")
+
+
+def is_other(place: Path, parts: Mapping[str, Part], facts: Mapping[str, Any]) -> bool:
+    """Whether a folder holds an evaluation that a new one does not stand for, as one of the same images and more does.
+
+    What a run came to before it was finished, its scores afterwards stand for.
+    """
+    if not (place / "evaluation.json").exists():
+        return False
+    try:
+        before = read_json(place / "evaluation.json", "fingerprint", "parts", "finished")
+        tables = {which: pq.read_table(place / f"{which}.parquet", columns=IMAGE) for which in before["parts"]}
+    except (UserError, OSError, pa.ArrowException):  # whatever it is, it is not ours to replace
+        return True
+    if facts["finished"] and not before["finished"]:
+        return False
+    if facts["fingerprint"] != before["fingerprint"]:
+        return True
+    return any(
+        which not in parts or not table.equals(parts[which].table.select(IMAGE)) for which, table in tables.items()
+    )
+
+
+def free_name(folder: RunFolder, name: str, parts: Mapping[str, Part], facts: Mapping[str, Any]) -> str:
+    """The name itself or, where an evaluation of other images has it, the first of name_2, name_3, ... that is free."""
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(one for one in names if not is_other(folder.path / "evaluations" / one, parts, facts))
 
 
 def write(folder: RunFolder, name: str, parts: Mapping[str, Part], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write an evaluation's files, evaluation.json last; gives the content of that."""
     place = folder.path / "evaluations" / name
+    for other in SPLITS - parts.keys():  # of one that this replaces
+        for file in (f"{other}.parquet", f"confusion_{other}.csv", f"confusion_{other}.png"):
+            (place / file).unlink(missing_ok=True)
     classes = [one["class"] for one in next(iter(parts.values())).scores["by_class"]]
     for which, part in parts.items():
         write_whole(place / f"{which}.parquet", partial(pq.write_table, part.table))
         write_whole(place / f"confusion_{which}.csv", partial(write_matrix, part.matrix, classes))
         draw_confusion(place / f"confusion_{which}.png", part.matrix, classes, f"{name}: {which}")
-    content = {**facts, "parts": {which: part.scores for which, part in parts.items()}}
+    content = {"name": name, **facts, "parts": {which: part.scores for which, part in parts.items()}}
     write_json(place / "evaluation.json", content)
     return content
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from expkit.data import UNLABELLED, Data, folders
-from expkit.errors import UserError
+from expkit.errors import DataError, UserError
+from expkit.wiring import read
 
 
 def names(images) -> list[str]:
@@ -159,7 +160,6 @@ BAD_TREES = {
     "valid without train": (["root/valid/a/1.jpg"], "has valid/ but no train/"),
     "two valid": (["root/train/a/1.jpg", "root/valid/a/1.jpg", "root/val/a/1.jpg"], "both valid/ and val/"),
     "nothing in valid": (["root/train/a/1.jpg", "root/valid/"], "valid/ holds no images"),
-    "nothing to cut": (["root/a/1.jpg", "root/b/1.jpg"], "no class has two images"),
 }
 
 
@@ -235,8 +235,17 @@ def test_a_class_left_empty_by_skipping_is_an_error(tmp_path, save):
     tree(save, "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
     for number in "12":
         (tmp_path / "b" / f"{number}.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"(?s)1 of 2 classes .* no readable training image.*\n  b"):
-        folders(root=str(tmp_path), on_bad_image="skip")
+    with pytest.raises(DataError, match=r"(?s)1 of 2 classes .* no readable training image.*\n  b"):
+        read({"_target_": "expkit.data.folders", "root": str(tmp_path), "on_bad_image": "skip"})
+
+
+def test_what_nothing_can_be_cut_from_cannot_train_but_be_scored(tmp_path, save):
+    tree(save, "a/1.jpg", "b/1.jpg")
+    node = {"_target_": "expkit.data.folders", "root": str(tmp_path)}
+    with pytest.raises(DataError, match=r"^no class has two images"):
+        read(node)
+    data = read(node, to_train=False)
+    assert (len(data.train), len(data.valid)) == (2, 0)
 
 
 def test_damage_that_shows_only_when_read_names_the_file(tmp_path, save):

@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expkit.data.split import Split, cut_valid, stratified
-from expkit.errors import UserError
+from expkit.data.split import NothingToCut, Split, cut_valid, stratified
 
 
 @given(st.lists(st.integers(0, 5)), st.floats(0.01, 0.99), st.integers(0, 100))
@@ -45,5 +44,5 @@ def test_test_images_are_never_cut():
 
 
 def test_nothing_to_cut_is_an_error():
-    with pytest.raises(UserError, match=r"no class has two images.*valid_pct"):
+    with pytest.raises(NothingToCut, match=r"no class has two images.*valid_pct"):
         cut_valid(np.zeros(3, np.int8), np.arange(3), 0.5, 0)

@@ -182,6 +182,38 @@ def test_a_test_set_is_scored_and_all_images_are_as_one_set(trained, colour_fold
     whole = evaluate(config, folder, split="all", name="everything", **QUICK)["parts"]
     assert {name: part["images"] for name, part in whole.items()} == {"all": 44 + 16 + 16}
     assert (folder.path / "evaluations" / "everything" / "all.parquet").exists()
+    own = (folder.path / "evaluations" / "own" / "evaluation.json").read_text()
+    trained_on = evaluate(config, folder, split="train", **QUICK)
+    assert trained_on["name"] == "own_train"
+    assert (folder.path / "evaluations" / "own" / "evaluation.json").read_text() == own
+    assert '"train/accuracy"' in folder.metrics.read_text()
+
+
+def test_one_image_of_each_class_is_scored_and_an_evaluation_of_others_stays(
+    trained, config_of, colour_folders, tmp_path, capsys
+):
+    _, folder = trained(*colours(colour_folders))
+    for place in ("here", "there"):
+        for word in ("red", "blue"):
+            (tmp_path / place / "few" / word).mkdir(parents=True)
+            shutil.copy(colour_folders / "valid" / word / "1.jpg", tmp_path / place / "few" / word / f"{place}.jpg")
+    here, there = (config_of(*colours(tmp_path / place / "few")) for place in ("here", "there"))
+    with pytest.raises(UserError, match=r"^no class has two images, .* or score all .* with task\.split=all$"):
+        evaluate(here, folder)
+    first = evaluate(here, folder, split="all", **QUICK)
+    assert (first["name"], first["parts"]["all"]["images"]) == ("few_all", 2)
+    capsys.readouterr()
+    assert evaluate(here, folder, split="all", **QUICK) == first
+    assert "evaluations/" not in capsys.readouterr().err
+    assert evaluate(there, folder, split="all", **QUICK)["name"] == "few_all_2"
+    assert "evaluations/few_all is of other images, and stays: this one is evaluations/few_all_2" in (
+        capsys.readouterr().err
+    )
+    assert evaluate(there, folder, split="all", **QUICK)["name"] == "few_all_2"
+    assert read_json(folder.path / "evaluations" / "few_all" / "evaluation.json") == json.loads(json.dumps(first))
+    evaluate(here, folder, split="train", name="few_all_2", **QUICK)
+    assert "evaluations/few_all_2 was of other images: this one replaces it" in capsys.readouterr().err
+    assert not (folder.path / "evaluations" / "few_all_2" / "all.parquet").exists()
 
 
 def test_a_labelled_test_set_is_scored_once_as_training_ends(trained, colour_folders, capsys):

@@ -117,7 +117,9 @@ def number_labels(rows: Rows) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     classes = sorted({label for label, split in zip(rows.labels, rows.splits, strict=True) if split == Split.TRAIN})
     place = {label: index for index, label in enumerate(classes)}
     if not classes:
-        raise UserError(f"{rows.file} has no row for training")
+        raise UserError(
+            f"{rows.file} has no row for training; to score its rows as they are, leave data.split_column out"
+        )
     place.setdefault("", UNLABELLED)
     unknown = [row for row, label in enumerate(rows.labels) if label not in place]
     if unknown:

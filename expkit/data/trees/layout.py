@@ -52,7 +52,8 @@ def find_splits(root: str, classes_are_folders: bool = True, depth: int | None =
     if Split.VALID in chosen and Split.TRAIN not in chosen:
         name = shown(chosen[Split.VALID])
         raise DataError(
-            f"{root} has {name}/ but no train/; call the folder that trains so{hint_of_classes(root, name)}"
+            f"{root} has {name}/ but no train/; call the folder that trains so{hint_of_classes(root, name)}, or to "
+            f"score its images alone  {quoted(override('data.root', os.path.join(root, name)))}"
         )
     notes += [
         f"{shown(name)}/ is read as {split.name.lower()}" for split, name in chosen.items() if shown(name) not in PLAIN
