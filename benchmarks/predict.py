@@ -2,7 +2,9 @@
 
 Speed: images per second of resnet18 over N JPEGs (links to the photos of PETS, in the layout of Oxford-IIIT Pets), from
 files to rows of CSV on the disk, beside the bare forward pass over the same images by the same loader, of which only
-the likeliest class is kept, and beside fastai's `test_dl` and `get_preds`, which writes no file.
+the likeliest class is kept, and beside fastai's `test_dl` and `get_preds`, which writes no file. Ultralytics' `predict`
+has no resnet18: its network is YOLOv8n-cls, so that it stands beside a bare forward pass of its own, over the batches
+of its own loader, and only what it takes besides that can be compared.
 
 Memory: the peak resident size of predicting 1,000 and 20,000 of them, each in a process of its own.
 
@@ -117,7 +119,7 @@ def by_fastai(folder: Path, size: int, place: Path) -> Any:
     files = sorted(folder.iterdir())[: 2 * BATCH]
     loaders = ImageDataLoaders.from_lists(
         folder,
-        [path.name for path in files],
+        files,
         [f"breed {number % CLASSES}" for number in range(len(files))],
         item_tfms=Resize(size, method=ResizeMethod.Crop),
         bs=BATCH,
@@ -129,6 +131,40 @@ def by_fastai(folder: Path, size: int, place: Path) -> Any:
             loader = learner.dls.test_dl(sorted(source.iterdir()), bs=BATCH)
             found, _ = learner.get_preds(dl=loader)
         assert len(found) == len(list(source.iterdir()))
+
+    return predict
+
+
+def by_ultralytics(folder: Path, size: int, place: Path) -> Any:
+    """Ultralytics as its documentation has it for many files, with random weights."""
+    from ultralytics import YOLO
+
+    model = YOLO("yolov8n-cls.yaml", task="classify", verbose=False)
+
+    def predict(source: Path) -> None:
+        results = model.predict(str(source), imgsz=size, batch=BATCH, stream=True, verbose=False)
+        assert sum(result.probs.top1 >= 0 for result in results) == len(list(source.iterdir()))
+
+    return predict
+
+
+def by_bare_ultralytics(folder: Path, size: int, place: Path) -> Any:
+    """The forward pass of Ultralytics' network alone, with its own loader."""
+    import torch
+    from ultralytics import YOLO
+
+    model = YOLO("yolov8n-cls.yaml", task="classify", verbose=False)
+    list(model.predict(str(folder), imgsz=size, batch=BATCH, stream=True, verbose=False))
+    predictor = model.predictor
+
+    @torch.inference_mode()
+    def predict(source: Path) -> None:
+        predictor.setup_source(str(source))
+        found = []
+        for _, photos, _ in predictor.dataset:
+            outputs = predictor.model(predictor.preprocess(photos))
+            found.append((outputs[0] if isinstance(outputs, (list, tuple)) else outputs).argmax(dim=1).cpu())
+        assert len(torch.cat(found)) == len(list(source.iterdir()))
 
     return predict
 
@@ -158,7 +194,13 @@ def one_photo(root: Path, size: int, turns: int = 60) -> tuple[float, float]:
     return own, alone
 
 
-CONTESTANTS = {"expkit": by_expkit, "bare": by_bare, "fastai": by_fastai}
+CONTESTANTS = {
+    "expkit": by_expkit,
+    "bare": by_bare,
+    "fastai": by_fastai,
+    "ultralytics": by_ultralytics,
+    "bare ultralytics": by_bare_ultralytics,
+}
 
 
 def measure(name: str, root: Path, images: int, size: int) -> tuple[float, float]:
@@ -182,7 +224,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--part", choices=["speed", "memory", "one"])
     parser.add_argument("--root", type=Path, default=PETS)
-    parser.add_argument("--without", nargs="*", default=[], choices=["fastai"])
+    parser.add_argument("--without", nargs="*", default=[], choices=list(CONTESTANTS)[1:])
     parser.add_argument("--only", choices=[*CONTESTANTS, "memory", "one"])
     given = parser.parse_args()
     if given.only == "one":
