@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,9 @@ import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
+from socketserver import ThreadingMixIn
+from threading import Thread
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -253,3 +257,58 @@ def test_a_store_without_a_registry_is_refused_before_training(store, tmp_path, 
     with pytest.raises(UserError, match=r"tracking\.register=digits: sqlite.* has no registry of models that answers"):
         mlflow(folder, register="digits").start()
     assert {path.name for path in folder.path.iterdir()} == {"config.yaml", "run.json"}
+
+
+class Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class Handler(WSGIRequestHandler):
+    def log_message(self, *_):  # pytest shows what matters
+        pass
+
+
+@pytest.fixture
+def served_store(tmp_path, monkeypatch):
+    """The address of MLflow's own server, in a thread of this process, over an empty store with its artifacts."""
+    from mlflow.server import app, handlers
+
+    database = f"sqlite:///{tmp_path}/server/mlflow.db"
+    (tmp_path / "server").mkdir()
+    monkeypatch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
+    monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", str(tmp_path / "server" / "artifacts"))
+    for kept in ("_tracking_store", "_model_registry_store", "_artifact_repo"):
+        monkeypatch.setattr(handlers, kept, None)
+    handlers.initialize_backend_stores(database, database, "mlflow-artifacts:/")
+    with make_server("127.0.0.1", 0, app, Server, Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_run_is_sent_to_a_server_and_used_from_there_though_its_folder_is_gone(
+    project, served_store, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EXPKIT_CACHE", str(tmp_path / "cache"))
+    folder = RunFolder(tmp_path / "run", "photos")
+    shutil.copytree(project / "outputs" / "gone", folder.path)
+    for sent in ("tracking.json", "end.json"):
+        (folder.path / sent).unlink(missing_ok=True)
+    tracker = mlflow(folder, uri=served_store, register="digits")
+    tracker.start()
+    tracker.finish("FINISHED")
+    close_senders()
+    run_id = read_json(folder.tracking)["run_id"]
+    shutil.rmtree(folder.path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", served_store)
+    paths, classes, confidences = validated(project)
+    for name in ("models:/digits/1", run_id):
+        found = find_run(name)
+        assert found.path.is_relative_to(tmp_path / "cache")
+        table = expkit.load(found.path).predict(paths)
+        assert (table["class"].tolist(), table["confidence"].tolist()) == (classes, confidences)
+    with pytest.raises(UserError, match="has no version 7 of the model digits; it has 1"):
+        find_run("models:/digits/7")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot look up .*: http://127\.0\.0\.1:9 does not answer"):
+        find_run("models:/digits/1")
