@@ -29,6 +29,7 @@ USED: Mapping[str, Sequence[str]] = {
     "expkit.task.evaluate": ("data", "batch_size", "num_workers", "tracking", *MACHINE),
     "expkit.task.export": ("data", "tracking"),
     "expkit.task.predict": ("batch_size", "num_workers", "tracking", *MACHINE),
+    "expkit.task.report": ("data", "tracking", *MACHINE),
 }
 """What of a config has a part in a task that uses a trained model, besides the seed; tracking names the run's store.
 

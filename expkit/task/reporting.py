@@ -1,21 +1,33 @@
 """`task=report`: the page of a run, made again from its folder."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from omegaconf import OmegaConf
 
 from expkit.build import build
 from expkit.check import NotNegativeInt, checked
 from expkit.command import command, shown
-from expkit.config.schema import Config, Node
-from expkit.errors import UserError
+from expkit.config.files import load_yaml
+from expkit.config.plan import plan
+from expkit.config.schema import Config, Node, check_config
+from expkit.errors import UserError, named
 from expkit.logs import logging_to
 from expkit.run_folder import RunFolder
 from expkit.screen import say
+from expkit.secrets import resolved
 from expkit.tracking import Tracker
+from expkit.transfer import Recipe
 from expkit.whole_files import read_json
 
 if TYPE_CHECKING:
     from expkit.data.items import Data
+
+log = logging.getLogger("expkit")
+
+SEEN = ("epochs", "batch_size", "image_size", "augment", "sched", "transfer")
+"""What of a run's config says which images its training saw, besides the data and the seed."""
 
 
 @checked
@@ -44,11 +56,27 @@ def report(config: Config, folder: RunFolder, *, grad_cam: NotNegativeInt = 8) -
         result = read_json(folder.result, "classes", "metrics", "best_epoch", "epochs", "seconds", "fingerprint")
         data, lacking = data_of(config.data, result["fingerprint"])
         unexplained = explain(config, folder, data, grad_cam) if data and grad_cam else ""
-        page = make_report(config, folder, result, data, lacking=lacking, unexplained=unexplained)
+        trained, recipe = as_trained(config, folder)
+        page = make_report(trained, recipe, folder, result, data, lacking=lacking, unexplained=unexplained)
         say(str(shown(page)))
         tracker: Tracker = build(config.tracking, folder, group="tracking")
         tracker.update()
         return page
+
+
+def as_trained(config: Config, folder: RunFolder) -> tuple[Config, Recipe | None]:
+    """The config with what the run's own says of the images that it trained on, and its phases.
+
+    None, with a warning, where that has keys that this version of expkit does not know.
+    """
+    try:
+        with named(str(folder.config)):
+            own = resolved(OmegaConf.masked_copy(load_yaml(folder.config), list(SEEN)))
+            trained = check_config({**vars(config), **own})
+            return trained, plan(trained)
+    except UserError as error:
+        log.warning("plots/batch.png stays as it is: %s", error)
+        return config, None
 
 
 def data_of(data: Node, fingerprint: str) -> "tuple[Data | None, str]":

@@ -169,7 +169,7 @@ class WholeRecord:
         if not self.report:
             return
         try:
-            make_report(run.config, self.folder, result, run.data)
+            make_report(run.config, run.recipe, self.folder, result, run.data)
         except Unavailable:  # the disk is full, and result.json would not fit either
             raise
         except UserError as error:

@@ -21,8 +21,8 @@ def test_a_key_of_another_version_is_told_with_the_file_that_has_it_where_the_ta
         text = text.replace(key, f"{key}\n{more}")
     folder.config.write_text(text)
     with pytest.raises(UserError, match=r"run/config\.yaml, .*: image_sides is no key of the config"):
-        config_for(folder, ["task=report"])
-    for task in ("task=predict", "task=evaluate", "task=export"):
+        config_for(folder, ["task=audit"])
+    for task in ("task=predict", "task=evaluate", "task=export", "task=report"):
         needs = {"task=predict": ["task.source=x"], "task=export": ["task.out=x"]}.get(task, [])
         assert config_for(folder, [task, *needs]).seed == 0
     assert config_for(folder, ["task=evaluate"]).trainer["device"] == "cpu"

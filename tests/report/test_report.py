@@ -76,6 +76,12 @@ def test_a_run_leaves_a_page_that_is_made_again_also_without_its_images(run, cap
 
     report(config, folder, grad_cam=0)
     assert path.read_text() == first
+    text = folder.config.read_text()
+    folder.config.write_text(text.replace("sched:", "sched:\n  turbo: 1"))  # as of another version of expkit
+    report(config, folder, grad_cam=0)
+    assert "batch.png stays as it is: " in capsys.readouterr().err
+    assert "Training images after augmentation" in path.read_text()
+    folder.config.write_text(text)
     shutil.rmtree(images)
     report(config, folder, grad_cam=0)
     gone = path.read_text()
