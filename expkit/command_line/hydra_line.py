@@ -120,12 +120,12 @@ def open_hydra(folders: Sequence[str] = (), main: str | None = None) -> Hydra:
 def run(hydra: Hydra, name: str, task: TaskFunction, args: argparse.Namespace) -> None:
     """Run one job, or several with `-m` or a config that says so."""
     overrides: list[str] = args.overrides
-    mode = hydra.get_mode(config_name=name, overrides=overrides)
-    wanted = RunMode.MULTIRUN if args.multirun else mode or RunMode.RUN
-    if mode != wanted:
-        overrides.append(f"hydra.mode={wanted.name}")
-    start = hydra.run if wanted == RunMode.RUN else hydra.multirun
-    start(config_name=name, task_function=task, overrides=overrides)
+    mode = RunMode.MULTIRUN if args.multirun else RunMode.RUN
+    own = args.config_dir or args.config_path or any(one.lstrip("+").startswith("hydra") for one in overrides)
+    if own and not args.multirun:  # what may say so; Hydra composes the config once more to find out
+        mode = hydra.get_mode(config_name=name, overrides=overrides) or mode
+    start = hydra.run if mode == RunMode.RUN else hydra.multirun
+    start(config_name=name, task_function=task, overrides=[*overrides, f"hydra.mode={mode.name}"])
 
 
 def compose(*overrides: str, folders: Sequence[str] = ()) -> DictConfig:
