@@ -244,7 +244,7 @@ class Sending:
     def score_model(self, model_id: str) -> None:
         """Link the scores of the epoch whose weights the model has to the model: the very points of the run."""
         result = read_json(self.folder.result, "best_epoch", "epochs")
-        at = self.config["objective"]["at"]
+        at = self.config.get("objective", {}).get("at")
         epoch = result["best_epoch"] if at == "best" else result["epochs"]
         with open(self.folder.metrics, "rb") as file:
             points = [point_of(line, str(self.folder.metrics)) for line in file]

@@ -14,6 +14,7 @@ from expkit.config.schema import Config
 from expkit.sweep.sweeper import prepare, run_sweep
 from expkit.sweep.work.trial import Sweep
 from tests import forked
+from tests.conftest import PLAIN
 
 TINY = (
     "+experiment=digits",
@@ -21,7 +22,7 @@ TINY = (
     "image_size=16",
     "epochs=2",
     "transfer=frozen_precompute",
-    "tracking=none",
+    *PLAIN,
 )
 """A run of a tenth of a second once its features are in the cache."""
 

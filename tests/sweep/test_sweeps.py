@@ -24,9 +24,12 @@ from expkit.sweep.study import FAILED, WORKER
 from expkit.sweep.work.trial import OVERRIDES
 from expkit.tracking.finding import find_run
 from tests import forked
+from tests.conftest import PLAIN
 from tests.sweep.conftest import TINY, expkit, trials_of
 
 LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
+SHOWN = ("tracking=mlflow", "tracking.register=digits", "task.report=true")
+"""In place of PLAIN."""
 
 
 def result_of(folder: Path) -> dict:
@@ -43,8 +46,7 @@ def points(folder: Path) -> list[tuple[str, float, int]]:
 def seeded(tmp_path_factory) -> tuple[Path, str]:
     """A tracked sweep seeded by the LR finder, and what it said."""
     cwd = tmp_path_factory.mktemp("seeded")
-    tracking = ("tracking=mlflow", "tracking.register=digits")
-    status, out, err = expkit(*tracking, "+sweeps=lr_wd_pct_start", "hydra.sweeper.n_trials=8", cwd=cwd)
+    status, out, err = expkit(*SHOWN, "+sweeps=lr_wd_pct_start", "hydra.sweeper.n_trials=8", cwd=cwd)
     assert status == 0, err
     return cwd, out
 
@@ -73,8 +75,8 @@ def test_each_trial_has_the_folder_of_a_hydra_job_and_a_run(seeded):
     for trial in study.trials:
         own = folder / str(trial.number)
         overrides = yaml.safe_load((own / ".hydra" / "overrides.yaml").read_text())
-        shared = [text for text in TINY if text != "tracking=none"]
-        assert overrides[:-3] == [*shared, "tracking=mlflow", "tracking.register=digits", "+sweeps=lr_wd_pct_start"]
+        shared = [text for text in TINY if text not in PLAIN]
+        assert overrides[:-3] == [*shared, *SHOWN, "+sweeps=lr_wd_pct_start"]
         assert {text.split("=")[0] for text in overrides[-3:]} == set(trial.params)
         composed = yaml.safe_load((own / ".hydra" / "config.yaml").read_text())
         assert composed["optim"]["lr"] == trial.params["optim.lr"]

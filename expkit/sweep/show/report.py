@@ -38,7 +38,7 @@ PATHS = ("root", "file", "source", "weights")
 
 
 def write_report(sweep: Sweep, base: Config, study: optuna.Study) -> FrozenTrial | None:
-    """Write the best run as a config, the tables and the pictures; gives the best trial that came to its end, if any.
+    """Write the best run as a config, the tables and the page; gives the best trial that came to its end, if any.
 
     Has the model of the best trial sent to the store, where its folder lies on this machine.
     """
@@ -49,7 +49,7 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study) -> FrozenTrial
         limit = sweep.settings.timeout
         why = f" within hydra.sweeper.timeout={limit:g} seconds" if limit else ""
         say(f"no trial of the study {study.study_name} came to its end{why}; folder {shown(sweep.folder)}")
-        make_page(sweep.folder, study)
+        picture(sweep, base, study)
         return None
     if run := run_of(sweep.folder, best):
         send_model(run, base.tracking)
@@ -64,8 +64,16 @@ def write_report(sweep: Sweep, base: Config, study: optuna.Study) -> FrozenTrial
     folder = RunFolder(sweep.folder, "")
     write_metrics(folder, study, trials, metric)
     folder.note(tags=tags_of(sweep, best) | {MLFLOW_RUN_NOTE: description(study, trials, metric)})
-    make_page(sweep.folder, study)
+    picture(sweep, base, study)
     return best
+
+
+def picture(sweep: Sweep, base: Config, study: optuna.Study) -> None:
+    """Draw the study and write its page, unless `task.report=false`: then there is none of an earlier state either."""
+    if base.task["report"]:
+        make_page(sweep.folder, study)
+    else:
+        (sweep.folder / PAGE).unlink(missing_ok=True)
 
 
 def tell(sweep: Sweep, study: optuna.Study, best: FrozenTrial, metric: str, hint: str | None) -> None:
@@ -81,7 +89,7 @@ def tell(sweep: Sweep, study: optuna.Study, best: FrozenTrial, metric: str, hint
         f"{name} {value_of(best):.4f} in trial {best.number}, the best of {counted.finished}{told and f' ({told})'}",
         *(f"  {key} {short(value)}" for key, value in best.params.items()),
         f"  folder   {shown(sweep.folder)}",
-        f"  report   {shown(sweep.folder / PAGE)}",
+        *([f"  report   {shown(page)}"] if (page := sweep.folder / PAGE).exists() else []),
         f"  again    {reproduce(sweep.folder, best)}" + ("  # its first seed" if sweep.settings.repeats > 1 else ""),
         *([f"  model    registered as {version}"] if run and (version := registered(run)) else []),
         *([f"  compare  {hint}"] if hint else []),
