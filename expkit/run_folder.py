@@ -144,6 +144,11 @@ class RunFolder:
         return self.path / "checkpoints" / "last.pt"
 
     @property
+    def earlier_checkpoint(self) -> Path:
+        """The one before, until the run has finished: to go on from where the last is damaged."""
+        return self.path / "checkpoints" / "earlier.pt"
+
+    @property
     def best_weights(self) -> Path:
         """The weights of the best epoch."""
         return self.path / "checkpoints" / "best.safetensors"

@@ -30,6 +30,17 @@ def write_whole(path: Path, write: Callable[[Path], object], key: str = PLACE) -
             with open(partial, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(partial, path)
+        flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk: without them, a power cut takes a file that was put in place away."""
+    with suppress(OSError):  # some network disks flush no folders
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 import logging
 import os
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -20,6 +21,8 @@ from expkit.words import many
 log = logging.getLogger("expkit.model")
 
 Weights = Mapping[str, Tensor]
+CHECKSUM = "crc32"
+"""The key of the checksum among a safetensors file's metadata."""
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Types that have values that are no numbers."""
 
@@ -41,7 +44,8 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 def write_tensors(tensors: Weights, path: str | Path) -> None:
     """Write tensors as safetensors, which want each contiguous (so channels_last goes) and in memory of its own.
 
-    Tied ones are written once for each of their names. Raises OSError where the disk is full or fails.
+    Tied ones are written once for each of their names. A checksum goes with them, since safetensors have none: one bit
+    that a disk lost would classify otherwise without a word. Raises OSError where the disk is full or fails.
     """
     apart: dict[str, Tensor] = {}
     taken: set[int] = set()
@@ -51,7 +55,7 @@ def write_tensors(tensors: Weights, path: str | Path) -> None:
         apart[name] = whole.clone() if place in taken else whole
         taken.add(place)
     try:
-        save_file(apart, path)
+        save_file(apart, path, metadata={CHECKSUM: checksum(apart)})
     except SafetensorError as error:
         code = re.search(r"os error (\d+)", str(error))
         raise (OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(str(error))) from error
@@ -78,10 +82,22 @@ def read_safetensors(path: Path, key: str) -> dict[str, Tensor]:
     """The tensors of a .safetensors file."""
     try:
         tensors: dict[str, Tensor] = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            told = (file.metadata() or {}).get(CHECKSUM)
     except Exception as error:  # a damaged file fails in any way it likes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{key}{path} is damaged or no safetensors file ({reason}); bring a whole copy") from error
+    if told not in (None, checksum(tensors)):
+        raise UserError(f"{key}{path} is damaged (its checksum is wrong); bring a whole copy")
     return tensors
+
+
+def checksum(tensors: Weights) -> str:
+    """The CRC-32 of the bytes of tensors in the order of their names."""
+    total = 0
+    for _, tensor in sorted(tensors.items()):
+        total = zlib.crc32(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
 
 
 def read_torch(path: Path, key: str) -> dict[str, Tensor]:

@@ -1,5 +1,8 @@
 """Checkpoints: written whole or not at all, read without running code."""
 
+import logging
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,11 +23,13 @@ from expkit.model.weights import read_weights, save_weights
 from expkit.optim import rules
 from expkit.record.recorder import Recorder, best_epoch
 from expkit.run_folder import RunFolder
-from expkit.torch_file import Unreadable, load_torch, save_torch
+from expkit.torch_file import HoldsCode, Unreadable, load_torch, save_torch
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
 from expkit.whole_files import write_whole
 from expkit.words import many
+
+log = logging.getLogger(__name__)
 
 SHAPE: Shape = {
     "fingerprint": str,
@@ -43,6 +48,16 @@ SHAPE: Shape = {
     },
 }
 """What last.pt holds: without any of it a run would begin anew, or from other averages, in silence."""
+RECORD: Shape = {"record": {"history": list[dict[str, float]], "smoothed": list[float]}}
+"""And what a recorder goes on from, which checkpoints of older versions leave to the run's other files."""
+
+
+class Damaged(UserError):
+    """A checkpoint that is not whole."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        super().__init__(f"{problem}: {advice}")
+        self.problem = problem
 
 
 class Best(Observer):
@@ -99,10 +114,17 @@ class Checkpoints(Observer):
         self.save(trainer)
 
     def save(self, trainer: Trainer) -> None:
-        """Save the state, after the traces that lead to it."""
+        """Save the state, after the traces that lead to it; the checkpoint before stays until there is another."""
         self.recorder.flush()
-        state = trainer.state_dict() | self.facts
-        write_whole(self.folder.last_checkpoint, partial(save_torch, state))
+        self.recorder.sync()
+        state = trainer.state_dict() | self.facts | {"record": self.recorder.state_dict()}
+        write_whole(self.folder.last_checkpoint, partial(self.write, state))
+
+    def write(self, state: Mapping[str, Any], path: Path) -> None:
+        """Write a checkpoint at `path`, and only then make way for it."""
+        save_torch(state, path)
+        if self.folder.last_checkpoint.exists():
+            os.replace(self.folder.last_checkpoint, self.folder.earlier_checkpoint)
 
 
 def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[str]) -> pa.Table:
@@ -119,22 +141,56 @@ def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[s
     )
 
 
+def newest_checkpoint(
+    folder: RunFolder, fingerprint: str, epoch_steps: int, *, accept_data: bool = False
+) -> dict[str, Any] | None:
+    """What the newest whole checkpoint of a run holds (`load_checkpoint`), None where it has none yet.
+
+    Where that is not the last one that was written, a warning says so, and what is damaged is put aside: it would take
+    the place of the whole one at the next step. Raises UserError where none is whole, and as `load_checkpoint` does.
+    """
+    last, earlier = folder.last_checkpoint, folder.earlier_checkpoint
+    load = partial(load_checkpoint, fingerprint=fingerprint, epoch_steps=epoch_steps, accept_data=accept_data)
+    if last.exists():
+        try:
+            return load(last)
+        except Damaged as error:
+            if not earlier.exists():
+                raise
+            try:
+                saved = load(earlier)
+            except Damaged as other:
+                anew = f"remove both, and  {command(f'resume={folder.path}')}  trains from the beginning"
+                problem = f"{error.problem}, and the one before is no better: {other.problem}"
+                raise Damaged(problem, f"bring a whole copy of either, or {anew}") from error
+            aside = last.with_name(f".damaged_{time.time_ns()}.pt")
+            os.replace(last, aside)
+            log.warning("%s; it is kept as %s, and the run goes on from the checkpoint before", error.problem, aside)
+            return saved
+    if not earlier.exists():
+        return None
+    log.warning("%s is missing, as after a power cut; the run goes on from the checkpoint before, %s", last, earlier)
+    return load(earlier)
+
+
 def load_checkpoint(path: Path, fingerprint: str, epoch_steps: int, *, accept_data: bool = False) -> dict[str, Any]:
     """The state saved in a checkpoint of a run on the data with this fingerprint; no code in the file is run.
 
     With `accept_data`, data that changed are taken as they are now, as long as an epoch has as many steps.
-    Raises UserError for a file that is no checkpoint or holds more than tensors and plain values, and for data that
-    changed since.
+    Raises Damaged for a file that is no whole checkpoint, UserError for one that holds more than tensors and plain
+    values, and for data that changed since.
     """
     again = f"remove it, and  {command(f'resume={path.parents[1]}')}  trains from the beginning"
     try:
         saved = load_torch(path)
-    except Unreadable as error:
+    except HoldsCode as error:
         raise UserError(f"the checkpoint {path} {error}: bring a whole copy, or {again}") from error
+    except Unreadable as error:
+        raise Damaged(f"the checkpoint {path} {error}", f"bring a whole copy, or {again}") from error
     if not isinstance(saved, dict) or not saved.keys() >= SHAPE.keys():
-        raise UserError(f"{path} is no checkpoint of a run: bring the one that was there, or {again}")
-    if problem := misfit(saved, SHAPE) or contradiction(saved, epoch_steps):
-        raise UserError(f"{path} is no whole checkpoint ({problem}): bring the one that was there, or {again}")
+        raise Damaged(f"{path} is no checkpoint of a run", f"bring the one that was there, or {again}")
+    if problem := misfit(saved, {**SHAPE, **RECORD}) or contradiction(saved, epoch_steps):
+        raise Damaged(f"{path} is no whole checkpoint ({problem})", f"bring the one that was there, or {again}")
     if saved["fingerprint"] == fingerprint:
         return saved
     changed = f"the data changed since {path} was saved (its fingerprint was {saved['fingerprint']}, now {fingerprint})"

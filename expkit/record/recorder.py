@@ -3,12 +3,14 @@
 import json
 import logging
 import math
+import os
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from io import BytesIO, FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +26,7 @@ from expkit.run_folder import RunFolder
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.hypers import hyper_of
 from expkit.trainer.loop import Observer, Trainer
-from expkit.whole_files import append, write_whole, writing
+from expkit.whole_files import append, flush_folder, write_whole, writing
 
 log = logging.getLogger(__name__)
 
@@ -46,14 +48,20 @@ class Smoothed:
         """Take in the next value; the mean so far."""
         self.total = self.beta * self.total + (1 - self.beta) * value
         self.weight = self.beta * self.weight + (1 - self.beta)
-        return self.total / self.weight
+        return self.mean
+
+    @property
+    def mean(self) -> float:
+        """The mean so far, NaN of nothing."""
+        return self.total / self.weight if self.weight else math.nan
 
 
 class Recorder(Observer):
     """Records loss and live hyperparameters of every step (traces) and the metrics of every epoch.
 
     Both files only grow, and a resumed run cuts the traces to its checkpoint and goes on. A metric that stands in
-    metrics.jsonl already is not written again: the repeated steps of a resumed run give it the same value.
+    metrics.jsonl already is not written again: the repeated steps of a resumed run give it the same value. What was
+    lost of either, to a power cut for one, is written again as far as checkpoint and traces know it.
 
     Of a hyperparameter that is the same in all layer groups, tracking gets the trace of the first one. Where they come
     to differ, it gets the traces of all from the first step on.
@@ -65,8 +73,11 @@ class Recorder(Observer):
         total_steps: int,
         advice: str = "train with a smaller optim.lr",
         metric: str = "valid_accuracy",
+        saved: Mapping[str, Any] | None = None,
     ) -> None:
+        """`saved` is the `state_dict` in the checkpoint that the run goes on from; one of an older version has none."""
         self.folder = folder
+        self.saved = saved
         self.metric = metric
         """What the best epoch is best in."""
         self.advice = advice
@@ -79,6 +90,8 @@ class Recorder(Observer):
         self.losses: list[Tensor] = []
         self.warned = False
         self.started = False
+        self.is_listed = False
+        """Whether the folder's own entries of its files are on the disk."""
         self.hypers = array("d")
         self.lines: list[str] = []
 
@@ -90,21 +103,60 @@ class Recorder(Observer):
         self.groups: dict[str, list[int]] = {}
         for place, name in enumerate(self.names, 1):
             self.groups.setdefault(hyper_of(name), []).append(place)
-        self.written, self.history = read_metrics(self.folder, state.epochs)
+        self.written, history = read_metrics(self.folder, 0 if self.saved else state.epochs)
         self.apart = {hyper_of(name) for name in self.names if f"hp/{name}" in self.written and not name.endswith("_0")}
         with writing(self.folder.metrics):
             self.metrics = FileIO(self.folder.metrics, "a")
         with writing(self.folder.trace_rows):
             self.rows = FileIO(self.folder.trace_rows, "a")
         self.smoothed = Smoothed()
-        for rows in trace_chunks(self.folder, self.width, state.step):
-            for loss in rows[:, 0].tolist():
-                self.train_loss = self.smoothed.add(loss)
+        self.flushed = 0
+        for rows in trace_chunks(self.folder, self.width, self.held(state.step)):
+            self.take(rows)
             self.apart |= self.differing(rows)
+        self.leave_gap(state.step - self.flushed)
         self.rows.truncate(state.step * self.width * 8)
-        self.flushed = state.step
         self.catch_up(self.apart)
+        if self.saved:
+            history = self.saved["history"]
+            self.smoothed.total, self.smoothed.weight = self.saved["smoothed"]
+            self.train_loss = self.smoothed.mean
+        for metrics in history:
+            self.add_epoch(metrics)
+        self.write_lines()
         self.started = True
+
+    def held(self, steps: int) -> int:
+        """How many of the first `steps` steps the traces hold: all, unless the checkpoint does without them."""
+        return min(steps, rows_in(self.folder, self.width)) if self.saved else steps
+
+    def leave_gap(self, steps: int) -> None:
+        """Leave empty what is lost of the traces before the checkpoint, and say so."""
+        if steps == 0:
+            return
+        first, last = self.flushed, self.flushed + steps - 1
+        log.warning(
+            "%s is not whole: steps %d to %d will be missing in %s; the weights and metrics of the run are not touched",
+            *(self.folder.trace_rows, first, last, self.folder.traces.name),
+        )
+        self.rows.truncate(first * self.width * 8)
+        while self.flushed <= last:
+            rows = min(CHUNK, last + 1 - self.flushed)
+            append(self.rows, np.full((rows, self.width), np.nan).tobytes())
+            self.flushed += rows
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the files say up to here, for the checkpoint: so no weights are lost where the files are."""
+        return {"history": self.history, "smoothed": [self.smoothed.total, self.smoothed.weight]}
+
+    def sync(self) -> None:
+        """Have the steps and metrics so far on the disk: a checkpoint that outlives a power cut presupposes them."""
+        for file in (self.rows, self.metrics):
+            with writing(Path(str(file.name))):
+                os.fsync(file.fileno())
+        if not self.is_listed:
+            flush_folder(self.folder.path)
+            self.is_listed = True
 
     def after_step(self, trainer: Trainer, loss: Tensor) -> None:
         """Take the step's loss and the hyperparameters that the optimizer holds."""
@@ -116,9 +168,7 @@ class Recorder(Observer):
     def after_epoch(self, trainer: Trainer, evaluation: Evaluation) -> None:
         """Write the metrics of the epoch."""
         self.flush()
-        self.history.append({"train_loss": self.train_loss, **evaluation.metrics})
-        self.write(self.history[-1], trainer.state.epochs)
-        self.write_best(trainer.state.epochs)
+        self.add_epoch({"train_loss": self.train_loss, **evaluation.metrics})
         self.write_lines()
         loss = self.history[-1]["valid_loss"]
         if not math.isfinite(loss) and not self.warned:
@@ -128,9 +178,11 @@ class Recorder(Observer):
                 *(loss, trainer.state.epochs, self.advice),
             )
 
-    def write_best(self, epoch: int) -> None:
-        """Write what an epoch came to where it is the best so far: the last such point is that of the run."""
-        value = self.history[-1][self.metric]
+    def add_epoch(self, metrics: dict[str, float]) -> None:
+        """Write the metrics of the next epoch, and where it is the best so far, that: the last such is of the run."""
+        self.history.append(metrics)
+        epoch, value = len(self.history), metrics[self.metric]
+        self.write(metrics, epoch)
         if math.isfinite(value) and best_epoch(self.history, self.metric) == epoch:
             self.write({f"best_{self.metric}": value, "best_epoch": epoch}, epoch)
 
@@ -153,21 +205,9 @@ class Recorder(Observer):
         if new := self.differing(rows) - self.apart:
             self.catch_up(new)
             self.apart |= new
-        shown = [
-            (f"hp/{self.names[place - 1]}", place)
-            for name, places in self.groups.items()
-            if name in self.tracked
-            for place in (places if name in self.apart else places[:1])
-        ]
-        for number, loss in enumerate(losses, start=self.flushed):
-            self.train_loss = self.smoothed.add(loss)
-            if number % self.stride == 0 or number == self.last_step:
-                row = rows[number - self.flushed].tolist()
-                point = {name: row[place] for name, place in shown if not math.isnan(row[place])}
-                self.write({"batch/train_loss": self.train_loss, **point}, number)
         append(self.rows, rows.tobytes())
+        self.take(rows)
         self.write_lines()
-        self.flushed += len(losses)
         if not math.isfinite(self.train_loss):
             bad = int(np.argmin(np.isfinite(rows[:, 0])))
             hypers = zip(self.names, rows[bad, 1:].tolist(), strict=True)
@@ -177,6 +217,25 @@ class Recorder(Observer):
                 f"the training loss became {rows[bad, 0]} at step {self.flushed - len(rows) + bad}, where the learning "
                 f"rates were {lrs}: {self.advice}"
             )
+
+    def take(self, rows: NDArray[np.float64]) -> None:
+        """Smooth the losses of the next steps, and make the points of those that tracking gets; a gap has none."""
+        shown = [
+            (f"hp/{self.names[place - 1]}", place)
+            for name, places in self.groups.items()
+            if name in self.tracked
+            for place in (places if name in self.apart else places[:1])
+        ]
+        gap = is_gap(rows)
+        for number, loss in enumerate(rows[:, 0].tolist(), start=self.flushed):
+            if gap[number - self.flushed]:
+                continue
+            self.train_loss = self.smoothed.add(loss)
+            if number % self.stride == 0 or number == self.last_step:
+                row = rows[number - self.flushed].tolist()
+                point = {name: row[place] for name, place in shown if not math.isnan(row[place])}
+                self.write({"batch/train_loss": self.train_loss, **point}, number)
+        self.flushed += len(rows)
 
     def differing(self, rows: NDArray[np.float64]) -> set[str]:
         """The hyperparameters that are not the same in all layer groups."""
@@ -271,7 +330,7 @@ def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[
     """
     if steps == 0:
         return
-    held = folder.trace_rows.stat().st_size // (8 * width) if folder.trace_rows.exists() else 0
+    held = rows_in(folder, width)
     if held < steps:
         raise UserError(
             f"{folder.trace_rows} holds {held} steps but the checkpoint {steps}, so it is not whole: {WHOLE_COPY}"
@@ -281,21 +340,38 @@ def trace_chunks(folder: RunFolder, width: int, steps: int) -> Iterator[NDArray[
         yield np.asarray(rows[start : start + CHUNK])
 
 
+def rows_in(folder: RunFolder, width: int) -> int:
+    """How many whole rows of `width` values the traces hold."""
+    return folder.trace_rows.stat().st_size // (8 * width) if folder.trace_rows.exists() else 0
+
+
+def is_gap(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows stand for steps that were lost: they have no loss and no rate either."""
+    lost: NDArray[np.bool_] = np.logical_and.reduce(np.isnan(rows), axis=1)
+    return lost
+
+
 def write_traces(folder: RunFolder, names: list[str], path: Path) -> None:
     """Write the traces as parquet: step, train_loss, its smoothed mean, and every hyperparameter of every group.
 
-    A group has none in steps in which nothing of it trained.
+    A group has none in steps in which nothing of it trained, and nothing has any in steps that were lost.
     """
     width = 1 + len(names)
-    steps = folder.trace_rows.stat().st_size // (8 * width)
+    steps = rows_in(folder, width)
     schema = pa.schema(
         [("step", pa.int64()), *((name, pa.float64()) for name in ("train_loss", "train_loss_smoothed", *names))]
     )
     smoothed, step = Smoothed(), 0
     with pq.ParquetWriter(path, schema) as writer:
         for rows in trace_chunks(folder, width, steps):
-            mean = [smoothed.add(loss) for loss in rows[:, 0].tolist()]
+            gap = is_gap(rows)
+            mean = [None if lost else smoothed.add(loss) for loss, lost in zip(rows[:, 0].tolist(), gap, strict=True)]
             hypers = [pa.array(column, from_pandas=True) for column in rows[:, 1:].T]
-            columns = [np.arange(step, step + len(rows)), rows[:, 0], mean, *hypers]
+            columns = [
+                np.arange(step, step + len(rows)),
+                pa.array(rows[:, 0], mask=gap),
+                pa.array(mean, pa.float64()),
+                *hypers,
+            ]
             writer.write_table(pa.table(columns, schema=schema))
             step += len(rows)

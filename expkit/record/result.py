@@ -94,6 +94,7 @@ def export_weights(config: Config, folder: RunFolder, run: Run) -> None:
 
 
 def write_result(folder: RunFolder, result: Mapping[str, Any]) -> None:
-    """Write result.json, which marks the run as finished: raw traces to go on with are of no use any more."""
+    """Write result.json, which marks the run as finished: what it could go on with is of no use any more."""
     write_json(folder.result, result)
     folder.trace_rows.unlink()
+    folder.earlier_checkpoint.unlink(missing_ok=True)

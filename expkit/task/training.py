@@ -94,11 +94,11 @@ def train_run(
         from expkit.record.result import average_views, result_of, write_result
 
         run.trainer.stop = stop
-        go_on(run, folder)
+        saved = go_on(run, folder)
         earlier = run.trainer.state.seconds
         log.info(run.describe())
         steps = run.epochs * run.feed.epoch_steps
-        recorder = Recorder(folder, steps, advice(config, run.trainer), config.objective["metric"])
+        recorder = Recorder(folder, steps, advice(config, run.trainer), config.objective["metric"], saved)
         observers = [recorder, *record.begin(run, recorder)]
         with closing(run.feed), closing_all(observers):
             run.trainer.observe(observers)
@@ -194,16 +194,22 @@ def precision_of(folder: RunFolder) -> str | None:
     return began
 
 
-def go_on(run: Run, folder: RunFolder) -> None:
-    """Restore the checkpoint of a run that was stopped, if there is one. Raises UserError where it does not fit."""
-    from expkit.record.checkpoint import load_checkpoint
+def go_on(run: Run, folder: RunFolder) -> dict[str, Any] | None:
+    """Restore the checkpoint of a run that was stopped, if there is one; gives what the recorder goes on from.
 
-    if folder.last_checkpoint.exists():
-        accept = bool(read_json(folder.facts).get("accept_data"))
-        saved = load_checkpoint(folder.last_checkpoint, run.data.fingerprint, run.feed.epoch_steps, accept_data=accept)
-        restore(run.trainer, saved, folder)
-        state = run.trainer.state
-        log.info("going on at step %d, epoch %d", state.step, state.epochs + 1)
+    Raises UserError where it does not fit.
+    """
+    from expkit.record.checkpoint import newest_checkpoint
+
+    accept = bool(read_json(folder.facts).get("accept_data"))
+    saved = newest_checkpoint(folder, run.data.fingerprint, run.feed.epoch_steps, accept_data=accept)
+    if saved is None:
+        return None
+    restore(run.trainer, saved, folder)
+    state = run.trainer.state
+    log.info("going on at step %d, epoch %d", state.step, state.epochs + 1)
+    record: dict[str, Any] | None = saved.get("record")
+    return record
 
 
 def restore(trainer: "Trainer", saved: dict[str, Any], folder: RunFolder) -> None:
