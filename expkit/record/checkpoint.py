@@ -26,7 +26,7 @@ from expkit.run_folder import RunFolder
 from expkit.torch_file import HoldsCode, Unreadable, load_torch, save_torch
 from expkit.trainer.evaluate import Evaluation
 from expkit.trainer.loop import Observer, Trainer
-from expkit.whole_files import write_whole
+from expkit.whole_files import write_whole, writing
 from expkit.words import many
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,8 @@ class Checkpoints(Observer):
         """Write a checkpoint at `path`, and only then make way for it."""
         save_torch(state, path)
         if self.folder.last_checkpoint.exists():
-            os.replace(self.folder.last_checkpoint, self.folder.earlier_checkpoint)
+            with writing(self.folder.earlier_checkpoint):
+                os.replace(self.folder.last_checkpoint, self.folder.earlier_checkpoint)
 
 
 def prediction_table(evaluation: Evaluation, images: Images, classes: Sequence[str]) -> pa.Table:
