@@ -31,9 +31,8 @@ def project_of(folder: Path, facts: Mapping[str, Any]) -> Path:
     """The project of a run as it is now; where it cannot be found, the working directory, which is said in a line."""
     folder = folder.resolve()
     if place := facts.get("place"):
-        depth = len(Path(place).parts)
-        if folder.parts[-depth:] == Path(place).parts:
-            return folder.parents[depth - 1]
+        if not was_moved(folder, facts):
+            return folder.parents[len(Path(place).parts) - 1]
         why = f"it lay at {place} of its project, and was moved from there"
     elif Path(facts["started_in"]).is_dir():
         return Path(facts["started_in"])
@@ -41,6 +40,12 @@ def project_of(folder: Path, facts: Mapping[str, Any]) -> Path:
         why = f"{facts['started_in']}, where it was started, is gone"
     log.warning("%s: %s, so relative paths of its config lead from the working directory %s", folder, why, Path.cwd())
     return Path.cwd()
+
+
+def was_moved(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a run's folder lies elsewhere in a project than where it was made, or in none."""
+    place = Path(facts.get("place") or "").parts
+    return folder.resolve().parts[-len(place) :] != place if place else False
 
 
 def relocatable(node: Any) -> Any:

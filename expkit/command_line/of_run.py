@@ -87,7 +87,8 @@ def config_for(folder: RunFolder, overrides: Sequence[str], folders: Sequence[st
     config = load_yaml(folder.config)
     if uses is not None:
         config = used(config, fresh, uses)
-    config.data = at(project_of(folder.path, read_json(folder.facts)), config.data)
+    if uses is None or "data" in uses:  # else it is nobody's business where they lead
+        config.data = at(project_of(folder.path, read_json(folder.facts)), config.data)
     for key in chosen:
         config[key] = fresh[key]
     apply([one for one in parsed if one.key_or_group.split(".")[0] not in chosen], config)

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.util
+import logging
 import os
 import re
 import socket
@@ -17,11 +18,13 @@ from pydantic import AfterValidator
 
 from expkit.command import pasted
 from expkit.errors import UserError
-from expkit.project import found_url
+from expkit.project import found_url, was_moved
 from expkit.run_folder import RunFolder
 from expkit.tracking.nested import parent_of
 from expkit.urls import absolute, hide, relative, sqlite_mistake, sqlite_path, sqlite_url
 from expkit.whole_files import read_json
+
+log = logging.getLogger("expkit")
 
 DEFAULT = "sqlite:///outputs/mlflow.db"
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -44,6 +47,7 @@ def store_of(uri: str | None) -> str:
 def store_of_run(folder: RunFolder, uri: str | None) -> str:
     """The address of a run's store: `uri`, else the one that the run was tracked in before, else as `store_of` says.
 
+    So it does, in a warning, for a run that was moved where its store did not come along: nothing is made beside it.
     Raises UserError where that one had a password, which its folder does not keep, and the variable names another.
     """
     facts, path = read_json(folder.facts), folder.path
@@ -53,7 +57,13 @@ def store_of_run(folder: RunFolder, uri: str | None) -> str:
     if uri or before is None:
         return store_of(uri)
     if "***" not in before:
-        return found_url(before, path)
+        url = found_url(before, path)
+        store = sqlite_path(url)
+        if store is None or store.exists() or not was_moved(path, facts):
+            return url
+        anew = store_of(None)
+        log.warning("%s was moved away from its store: from now on it is tracked in %s", path, hide(relative(anew)))
+        return anew
     if hide(os.environ.get(VARIABLE, "")) != before:
         raise UserError(f"{folder.path} is tracked in {before}, as {VARIABLE} said with the password: set it again")
     return store_of(None)

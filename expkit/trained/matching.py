@@ -55,7 +55,10 @@ def numbers_of(theirs: Sequence[str], ours: Sequence[str], classes: Classes) -> 
     ]
     listed = "\nand ".join(told)
     if both == 0:
-        raise DataError(f"the data and the model have no class in common; there are {listed}")
+        raise DataError(
+            f"the data and the model have no class in common; name those of the data as the model does "
+            f"(data.class_names); there are {listed}"
+        )
     if told and classes == "all":
         raise DataError(
             f"the classes of the data are not those of the model; name them alike (data.class_names), or take the "

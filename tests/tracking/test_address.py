@@ -2,13 +2,16 @@ import os
 import socket
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from expkit.check import check_arguments
 from expkit.errors import UserError
+from expkit.project import kept_url
+from expkit.run_folder import RunFolder
 from expkit.tracking import mlflow
-from expkit.tracking.address import check_address, problem_of, silence_of, store_of
+from expkit.tracking.address import check_address, problem_of, silence_of, store_of, store_of_run
 
 MEANT = {
     "localhost:5000": "http://localhost:5000",
@@ -104,6 +107,21 @@ def test_the_key_comes_before_the_variable_and_that_before_the_default(tmp_path,
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "there:5000")
     with pytest.raises(UserError, match=r"^MLFLOW_TRACKING_URI=there:5000 is no URL: did you mean http://there:5000\?"):
         store_of(None)
+
+
+def test_a_run_that_was_moved_alone_has_its_store_where_one_is_looked_for(tmp_path, monkeypatch, caplog):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "project" / "outputs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project")
+    folder = RunFolder.create(Path("outputs/photos/run").absolute(), "photos", {}, [])
+    own = f"sqlite:///{tmp_path}/project/outputs/mlflow.db"
+    folder.note(store=kept_url(own, folder.path))
+    assert store_of_run(folder, None) == own, "also where it was deleted"
+    folder.path.rename(tmp_path / "project" / "run")
+    moved = RunFolder(tmp_path / "project" / "run", "photos")
+    assert store_of_run(moved, None) == own
+    assert "was moved away from its store: from now on it is tracked in sqlite:///outputs/mlflow.db" in caplog.text
+    assert store_of_run(moved, "sqlite:///b.db") == f"sqlite:///{tmp_path}/project/b.db"
 
 
 def test_a_server_where_nobody_listens_is_told_at_once():
