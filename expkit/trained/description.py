@@ -1,6 +1,7 @@
 """All that a trained model needs to be built again and to read images, as plain values."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,16 @@ def node_of(config: DictConfig, group: str, folder: RunFolder) -> dict[str, Any]
 
 
 def check(served: Mapping[str, Any], folder: RunFolder) -> None:
-    """Raise UserError for what a run's config may not name: it may come from anyone, and be edited."""
+    """Raise UserError for what a run's files may not name, or cannot mean: they may come from anyone, and be edited."""
     with named(str(folder.config)):
         for group in ("augment", "model"):
             check_node(group, served[group], group)
         check_value("image_size", served["image_size"], Count)
+    problem, twice = "", [name for name, count in Counter(served["classes"]).items() if count > 1]
+    if served["precision"] not in ("fp32", "bf16"):
+        problem = f"precision must be fp32 or bf16, got {served['precision']!r}"
+    elif twice:
+        problem = f"classes has {twice[0]!r} twice"
+    if problem:
+        file = folder.result if folder.result.exists() else folder.facts
+        raise UserError(f"{file} is damaged ({problem}): put a whole copy in its place")

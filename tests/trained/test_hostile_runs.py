@@ -121,3 +121,13 @@ def test_a_damaged_config_is_told_in_a_sentence(folder):
         OmegaConf.save(OmegaConf.merge(config, damage), folder.config)
         with pytest.raises(UserError, match=told):
             expkit.load(folder.path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [({"precision": "fp8"}, "precision must be fp32 or bf16"), ({"classes": ["a", "a"]}, "classes has 'a' twice")],
+)
+def test_a_result_that_was_edited_is_told_in_a_sentence(folder, damage, told):
+    write_json(folder.result, read_json(folder.result) | damage)
+    with pytest.raises(UserError, match=rf"result\.json is damaged \({told}.*\): put a whole copy in its place$"):
+        expkit.load(folder.path)

@@ -71,11 +71,17 @@ def write(kind: Format, trained: Trained, images: Tensor, place: Path) -> None:
 
 
 def needs(kind: Format) -> None:
-    """Raise UserError where a package is missing that writes or runs the format."""
+    """Raise UserError where a package is missing, or cannot be imported, that writes or runs the format."""
     if kind == "onnx":
-        lacking = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
-        if lacking:
+        packages = ("onnx", "onnxscript", "onnxruntime")
+        if lacking := [name for name in packages if importlib.util.find_spec(name) is None]:
             raise UserError(f"task.format=onnx needs {', '.join(lacking)}: pip install 'expkit[onnx]'")
+        for name in packages:
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                again = "pip install --force-reinstall 'expkit[onnx]'"
+                raise UserError(f"task.format=onnx needs {name}, which is damaged ({error}): {again}") from error
 
 
 def program_of(trained: Trained, images: Tensor) -> Any:
