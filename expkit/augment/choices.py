@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from PIL import Image
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -27,6 +27,8 @@ Resize = Literal["crop", "pad", "squish"]
 Chance = Annotated[float, Ge(0), Le(1)]
 Degrees = Annotated[float, Ge(0), Le(180)]
 Zoom = Annotated[float, Ge(1), Le(10)]
+Share = Annotated[float, Gt(0), Le(1)]
+Count = Annotated[int, Ge(1), Le(14)]
 Shift = Annotated[float, Ge(0), Le(0.5)]
 
 
@@ -92,6 +94,21 @@ class Amount(TypedDict, total=False):
     p_affine: Annotated[Chance, Field(0.75, description="chance of each of rotation, zoom and shift.")]
     lighting: Annotated[Portion, Field(0.2, description="most by which brightness and contrast change, as a share.")]
     p_lighting: Annotated[Chance, Field(0.75, description="chance of each of brightness and contrast.")]
+    crop_scale: Annotated[
+        Share | None,
+        Field(
+            None,
+            description="train on parts of any place with this share of the area at least, 3:4 to 4:3 (random resized "
+            "crop); None: on all that `resize` keeps.",
+        ),
+    ]
+    policy: Annotated[
+        Literal["trivial", "rand"] | None,
+        Field(None, description="`trivial` (TrivialAugment) or `rand` (RandAugment) on top; None: neither."),
+    ]
+    policy_ops: Annotated[Count, Field(2, description="operations of RandAugment on each image.")]
+    policy_strength: Annotated[Share, Field(0.3, description="strength of RandAugment's operations.")]
+    erase: Annotated[Chance, Field(0.0, description="chance of a box that is filled with the mean colour.")]
 
 
 @checked
@@ -127,6 +144,8 @@ def joined(size: int, resize: Resize, amounts: "Amounts | None" = None) -> Trans
     valid = partial(fitted, size=size, resize=resize)
     train = valid if amounts is None else partial(augmented, size=size, resize=resize, amounts=amounts)
     zoom = 1.0 if amounts is None else amounts.zoom
+    if amounts is not None and amounts.crop_scale is not None:
+        zoom *= 1 / math.sqrt(amounts.crop_scale * 3 / 4)  # of the narrowest part
     return Transforms(
         train, valid, random=amounts is not None, size=size, train_side=math.ceil(size * zoom), valid_side=size
     )

@@ -17,6 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2
 
+from expkit.augment.policies import Policy, apply_policy
+
 Resize = Literal["crop", "pad", "squish"]
 
 
@@ -43,6 +45,11 @@ class Amounts:
     p_affine: float
     lighting: float
     p_lighting: float
+    crop_scale: float | None
+    policy: Policy | None
+    policy_ops: int
+    policy_strength: float
+    erase: float
 
 
 def fitted(image: Image.Image, seed: int = 0, *, size: int, resize: Resize) -> Tensor:
@@ -55,12 +62,21 @@ def augmented(image: Image.Image, seed: int, *, size: int, resize: Resize, amoun
     """A random view of an RGB image, drawn from `seed` alone, as uint8, size x size x 3."""
     draw = random.Random(seed)
     frame = choose_frame(image.size, resize, draw.random())
+    if amounts.crop_scale is not None:
+        frame = random_frame(image.size, draw, amounts.crop_scale)
     frame = zoomed_and_shifted(frame, draw, amounts)
     angle = amounts.rotate * spread(draw, amounts.p_affine)
     pixels = flipped(view(v2.pil_to_tensor(image), frame, angle, size), draw, amounts)
     pixels = pixels.permute(1, 2, 0).contiguous()
     if amounts.lighting:
         pixels = torch.from_numpy(relight(draw, amounts).take(pixels.numpy()))
+    if amounts.policy is not None:
+        drawn = apply_policy(
+            pixels.permute(2, 0, 1).contiguous(), draw, amounts.policy, amounts.policy_ops, amounts.policy_strength
+        )
+        pixels = drawn.permute(1, 2, 0).contiguous()
+    if amounts.erase and draw.random() < amounts.erase:
+        erase(pixels, draw)
     return pixels
 
 
@@ -72,6 +88,35 @@ def choose_frame(image_size: tuple[int, int], resize: Resize, position: float) -
     side = min(width, height) if resize == "crop" else max(width, height)
     left, top = round(position * (width - side)), round(position * (height - side))
     return Frame(left + side / 2, top + side / 2, side, side)
+
+
+def random_frame(image_size: tuple[int, int], draw: random.Random, least: float) -> Frame:
+    """A part of any place with `least` to all of the area and a ratio of 3:4 to 4:3 (torchvision's RandomResizedCrop).
+
+    The tenth that does not fit is cut to what does.
+    """
+    width, height = image_size
+    for _ in range(10):
+        area, ratio = draw.uniform(least, 1) * width * height, math.exp(draw.uniform(-1, 1) * math.log(4 / 3))
+        across, down = math.sqrt(area * ratio), math.sqrt(area / ratio)
+        if across <= width and down <= height:
+            break
+    across, down = min(across, width), min(down, height)
+    x, y = across / 2 + draw.random() * (width - across), down / 2 + draw.random() * (height - down)
+    return Frame(x, y, across, down)
+
+
+def erase(pixels: Tensor, draw: random.Random) -> None:
+    """Fill a box of 2 to 33% of an N x N x 3 image with its mean colour, in place (torchvision's RandomErasing [1]).
+
+    [1] Zhong et al., https://arxiv.org/abs/1708.04896
+    """
+    size = pixels.shape[0]
+    area, ratio = draw.uniform(0.02, 0.33), math.exp(draw.uniform(-1, 1) * math.log(3.3))
+    width, height = (min(size, max(1, round(size * math.sqrt(area * r)))) for r in (ratio, 1 / ratio))
+    left, top = draw.randint(0, size - width), draw.randint(0, size - height)
+    mean = pixels.sum((0, 1), dtype=torch.int64) // size**2
+    pixels[top : top + height, left : left + width] = mean.to(torch.uint8)
 
 
 def spread(draw: random.Random, chance: float) -> float:

@@ -44,6 +44,12 @@ RULES = (
     ),
     Rule("augment", ("lighting",), lambda v: v["p_lighting"] == 0, "augment.p_lighting is 0"),
     Rule("augment", ("p_lighting",), lambda v: v["lighting"] == 0, "augment.lighting is 0"),
+    Rule(
+        "augment",
+        ("policy_ops", "policy_strength"),
+        lambda v: v["policy"] != "rand",
+        "they are of augment.policy=rand",
+    ),
     Rule("sched", ("warmup_div",), lambda v: v["warmup"] == 0, "sched.warmup is 0; give the fraction of a warm-up"),
     Rule("sched", ("cycle_mult",), lambda v: v["n_cycles"] == 1, "sched.n_cycles is 1"),
     Rule("optim", ("dampening",), lambda v: v["mom"] == 0, "optim.mom is 0"),

@@ -8,6 +8,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as v2
 
 from expkit.augment import none, side_on, top_down
+from expkit.augment.policies import SPACES
 from expkit.errors import UserError
 
 STILL = {"flip": 0.0, "rotate": 0.0, "zoom": 1.0, "shift": 0.0, "lighting": 0.0}
@@ -263,3 +264,75 @@ def test_real_photos_keep_their_look(pets_mini):
         view, whole = transforms.train(image, 1).float(), none(64, resize="squish").valid(image).float()
         assert abs(view.mean() - whole.mean()) < 45
         assert view.std() > 0.5 * whole.std()
+
+
+@pytest.mark.parametrize("policy", ["trivial", "rand"])
+def test_each_operation_of_a_policy_changes_a_photo_within_bytes(policy):
+    pixels = v2.pil_to_tensor(noise(48, 48)) // 2 + 50
+    for name, operation in SPACES[policy].items():
+        for strength in (-1.0, -0.5, 0.5, 1.0):
+            seen = operation(pixels, strength)
+            assert seen.shape == pixels.shape, name
+            assert seen.dtype == torch.uint8, name
+            assert torch.equal(seen, pixels) == (name == "identity"), (name, strength)
+            assert torch.equal(seen, operation(pixels, strength)), name
+        if name not in ("identity", "equalize", "autocontrast"):
+            assert torch.equal(operation(pixels, 0.0), pixels), name
+
+
+@pytest.mark.parametrize(
+    ("name", "strength", "theirs"),
+    [
+        ("brightness", 0.5, lambda image: v2.adjust_brightness(image, 1.45)),
+        ("contrast", -0.5, lambda image: v2.adjust_contrast(image, 0.55)),
+        ("sharpness", 1.0, lambda image: v2.adjust_sharpness(image, 1.9)),
+    ],
+)
+def test_operations_of_our_own_are_torchvisions(name, strength, theirs):
+    pixels = v2.pil_to_tensor(noise(40, 40))
+    assert (SPACES["rand"][name](pixels, strength).int() - theirs(pixels).int()).abs().max() <= 1
+
+
+def test_a_policy_turns_and_moves_as_far_as_it_says():
+    pixels = v2.pil_to_tensor(ramp(100, 100))
+    moved = SPACES["trivial"]["translate_x"](pixels, 1.0).float() / 255
+    assert moved[0, 50, 0] == pytest.approx(32 / 224, abs=0.02)
+    turned = SPACES["rand"]["rotate"](pixels, 1.0).float() / 255
+    across = (turned[0, 50, 75] - turned[0, 50, 25]) * 2
+    assert across == pytest.approx(np.cos(np.radians(30)), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "keys", [{"policy": "trivial"}, {"policy": "rand", "policy_ops": 3}, {"erase": 1.0}, {"crop_scale": 0.2}]
+)
+def test_further_augmentation_is_drawn_from_the_seed_alone(keys):
+    image, transforms = noise(90, 70), side_on(32, **STILL, **keys)
+    torch.manual_seed(1)
+    random.seed(1)
+    views = [transforms.train(image, seed) for seed in range(20)]
+    torch.manual_seed(2)
+    random.seed(2)
+    assert all(torch.equal(transforms.train(image, seed), views[seed]) for seed in range(20))
+    assert len({view.numpy().tobytes() for view in views}) > 10
+    assert torch.equal(transforms.valid(image), none(32).valid(image))
+
+
+def test_an_erased_box_has_the_mean_colour_and_a_third_at_most():
+    transforms = side_on(60, **STILL, erase=1.0)
+    before = none(60).valid(ramp(60, 60)).int()
+    for seed in range(30):
+        pixels = transforms.train(ramp(60, 60), seed).int()
+        changed = (pixels != before).any(-1)
+        assert 0 < changed.float().mean() < 0.36
+        assert len(pixels[changed].unique(dim=0)) == 1
+        assert (pixels[changed][0] - before.float().mean((0, 1)).int()).abs().max() <= 1
+
+
+def test_a_random_crop_shows_parts_of_all_sizes_down_to_the_least():
+    transforms = side_on(50, **STILL, crop_scale=0.25)
+    seen = [spans(transforms.train(ramp(200, 200), seed)) for seed in range(200)]
+    areas = [float(across * down) for across, down in seen]
+    assert 0.2 < min(areas) < 0.3
+    assert max(areas) > 0.85
+    assert transforms.train_side == 116
+    assert transforms.train_side >= 49 / min(min(float(across), float(down)) for across, down in seen)
