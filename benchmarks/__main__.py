@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 NAMES = [
     "startup", "digits", "loop_overhead", "image_training", "optimizer_step", "listing",
-    "frozen", "frozen_accuracy", "sweep", "evaluate", "predict", "audit",
+    "frozen", "accuracy", "sweep", "evaluate", "predict", "audit",
 ]  # fmt: skip
 
 

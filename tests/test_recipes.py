@@ -152,7 +152,7 @@ def test_the_whole_recipe_leaves_traces_of_every_phase_and_averages_views(traine
     assert traces["lr_2"][:steps].tolist() == [0.003] * steps
     assert traces["lr_2"][steps] == traces["lr_2"][2 * steps] == 0.003
     assert traces["lr_2"][2 * steps - 1] < 0.0005
-    assert traces["lr_0"][3 * steps] == pytest.approx(0.003 / 100)
+    assert traces["lr_0"][3 * steps] == pytest.approx(0.003 / 2000)
 
 
 def test_rates_come_from_the_finder_and_a_resume_does_not_ask_again(config_of, tmp_path):

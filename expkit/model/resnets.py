@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 Weights = Annotated[
     str | None,
     Field(
-        description='None (random), a name of torchvision such as "IMAGENET1K_V1" (downloaded once), a file (a state '
-        "dict, .pt or .pth, or .safetensors) of torchvision's model or of this one, or an earlier run (its folder or "
-        "MLflow run id)."
+        description='None (random), "imagenet" or another name of torchvision such as "IMAGENET1K_V1", which is the '
+        "same (downloaded once), a file (a state dict, .pt or .pth, or .safetensors) of torchvision's model or of this "
+        "one, or an earlier run (its folder or MLflow run id)."
     ),
 ]
 

@@ -17,6 +17,8 @@ from expkit.model.weights import read_weights
 
 HASH = re.compile(r"-([a-f0-9]+)\.")
 """What a published file has of its hash in its name."""
+FIRST = "IMAGENET1K_V1"
+"""What torchvision calls the weights that every one of its models has of ImageNet."""
 CUT = ("avgpool", "fc")
 """Children of torchvision's ResNet that the pool and the head replace."""
 
@@ -38,10 +40,14 @@ def resnet_body(name: str) -> Body:
 
 
 def published(architecture: str, weights: str) -> dict[str, Tensor]:
-    """The weights that torchvision's enum of an architecture calls so. Raises UserError where there are none."""
+    """The weights that torchvision's enum of an architecture calls so, or of "imagenet" its first.
+
+    Raises UserError where there are none.
+    """
     from torchvision import models
 
     known = models.get_model_weights(architecture).__members__
+    weights = FIRST if weights == "imagenet" else weights
     if weights not in known:
         raise UserError(
             f"model.weights must be a file, a run or a name of torchvision's {architecture}, got {weights!r}; "
@@ -62,6 +68,7 @@ def download(what: str, url: str) -> dict[str, Tensor]:
         except (OSError, RuntimeError) as error:  # no connection, no room, another hash
             raise UserError(
                 f"model.weights: {what} could not be downloaded ({error}); fetch {url} on a machine with a connection "
-                f"and put it there: {file}, or give its path: model.weights=FILE"
+                f"and put it there: {file}, or give its path: model.weights=FILE, or choose model=efficientnet_lite0, "
+                "which needs no download"
             ) from error
     return read_weights(file)

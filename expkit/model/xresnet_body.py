@@ -7,11 +7,12 @@ The last batch norm of each block starts from scale 0, so that a new network sta
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from torch import Tensor, nn
 
+from expkit.errors import UserError
 from expkit.model.building import Body
 from expkit.model.groups import resnet_groups
 
@@ -22,7 +23,17 @@ def body_of(name: str, blocks: Sequence[int], expansion: int) -> Body:
     """An `xresnet_body`, and what is known of it."""
     module = xresnet_body(blocks, expansion)
     shape = (WIDTHS[-1] * expansion, 7, 7)
-    return Body(name=name, module=module, shape=shape, groups=partial(resnet_groups, module))
+    return Body(
+        name=name, module=module, shape=shape, groups=partial(resnet_groups, module), published=partial(none, name)
+    )
+
+
+def none(name: str, weights: str) -> Mapping[str, Tensor]:
+    """Raise UserError, since nobody has published weights of these."""
+    raise UserError(
+        f"model.weights={weights}: {name} has no published weights; give model.weights=null transfer=scratch, a file "
+        "or a run of this model, or another model"
+    )
 
 
 def xresnet_body(blocks: Sequence[int], expansion: int) -> nn.Sequential:

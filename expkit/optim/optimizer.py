@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from expkit.check import nearest
 from expkit.errors import UserError
 from expkit.optim.groups import Layered, SplitGroup, split_groups
 from expkit.optim.state import load_state, saved_state
-from expkit.optim.values import group_values
+from expkit.optim.values import TrainBN, group_values
 
 Group = dict[str, Any]
 Schedule = Callable[[float], float]
@@ -42,7 +42,7 @@ class Optimizer:
         *,
         before_step: Sequence[Callable[[torch.optim.Optimizer], None]] = (),
         wd_bn_bias: bool = False,
-        train_bn: bool | Literal["eval"] = True,
+        train_bn: TrainBN = True,
     ) -> None:
         """Split the layer groups of `model` by weight decay and let `build` make the torch optimizer from the parts.
 
@@ -56,6 +56,8 @@ class Optimizer:
         self.hypers = tuple(places)
         self.columns = [f"{name}_{i}" for name in places for i in range(len(self.groups))]
         self.train_bn = train_bn
+        self.body_bn: TrainBN | None = None
+        """What the norms of all groups but the last do; None: those of frozen groups what `train_bn` says."""
         self.frozen = 0
         self.places = dict(places)
         self.parts: list[list[Group]] = [parts_of(group) for group in self.split]
@@ -144,28 +146,35 @@ class Optimizer:
         for parameter in self.all_parameters:
             parameter.grad = None
 
-    def freeze_to(self, n: int) -> None:
+    def freeze_to(self, n: int, body_bn: TrainBN | None = None) -> None:
         """Train the layer groups from the n-th on (negative: counted from the last) and freeze those before.
 
-        Norm layers of frozen groups go on training where `train_bn` is true. What trains from here on begins with
-        averages of 0, as in fastai. Raises UserError where no group would be left to train.
+        Norm layers of frozen groups go on training where `train_bn` is true; `body_bn` says in its place what those of
+        all groups but the last do. What trains from here on begins with averages of 0, as in fastai.
+        Raises UserError where no group would be left to train.
         """
         first = n if n >= 0 else len(self.split) + n
         if not 0 <= first < len(self.split):
             raise UserError(f"freeze_to({n}) leaves nothing to train: the layer groups are {', '.join(self.groups)}")
-        self.require_grads(first)
+        self.require_grads(first, body_bn)
         self.clear_state()
 
-    def require_grads(self, first: int) -> None:
-        """Let gradients flow into the groups from `first` on, and into norms of those before if `train_bn` is true."""
-        self.frozen = first
+    def require_grads(self, first: int, body_bn: TrainBN | None = None) -> None:
+        """Let gradients flow into the groups from `first` on, and into those norms that train."""
+        self.frozen, self.body_bn = first, body_bn
         for i, group in enumerate(self.split):
-            norms = {id(p) for norm in group.norms for p in norm.parameters()} if self.train_bn is True else set()
+            norms, learn = {id(p) for norm in group.norms for p in norm.parameters()}, self.bn_of(i) is True
             for parameter in group.parameters.values():
-                parameter.requires_grad_(i >= first or id(parameter) in norms)
+                parameter.requires_grad_(learn if id(parameter) in norms else i >= first)
                 if not parameter.requires_grad:
                     # A gradient left from before, even of zeros, would let momentum move the parameter.
                     parameter.grad = None
+
+    def bn_of(self, number: int) -> TrainBN:
+        """What the norms of a layer group do."""
+        if self.body_bn is not None and number < len(self.split) - 1:
+            return self.body_bn
+        return self.train_bn if number < self.frozen else True
 
     def freeze(self) -> None:
         """Train the last layer group alone; raises UserError where there is no other."""
@@ -182,10 +191,11 @@ class Optimizer:
         learn = [norms and any(p.requires_grad for p in group.parameters.values()) for group in self.split]
         return [number for number in range(self.frozen) if not learn[number]]
 
-    def norms_alone(self, first: int) -> list[str]:
+    def norms_alone(self, first: int, body_bn: TrainBN | None = None) -> list[str]:
         """The layer groups before the `first` that is not frozen of which the norms train."""
+        learn = (self.train_bn if body_bn is None else body_bn) is True
         has_norms = [any(True for norm in group.norms for _ in norm.parameters()) for group in self.split]
-        return [self.groups[number] for number in range(first) if has_norms[number] and self.train_bn is True]
+        return [self.groups[number] for number in range(first) if has_norms[number] and learn]
 
     def clear_state(self) -> None:
         """Forget all averages of gradients and counts of steps; hyperparameters stay.
@@ -197,10 +207,10 @@ class Optimizer:
         self.unnoted_step = unnoted(type(self.torch).step)
 
     def set_train_mode(self, model: nn.Module) -> None:
-        """Put `model` in training mode, except for the norms of frozen groups where `train_bn` is "eval"."""
+        """Put `model` in training mode, except for the norms in which nothing is to move."""
         model.train()
-        if self.train_bn == "eval":
-            for group in self.split[: self.frozen]:
+        for number, group in enumerate(self.split):
+            if self.bn_of(number) == "eval":
                 for norm in group.norms:
                     norm.eval()
 

@@ -11,6 +11,7 @@ from expkit.config.lr_find import LrFind
 from expkit.config.plan import overridden
 from expkit.config.schema import Config, Node, filled
 from expkit.transfer import Recipe
+from expkit.words import many
 
 if TYPE_CHECKING:
     from expkit.data.items import Data
@@ -77,18 +78,35 @@ def idle(config: Config, recipe: Recipe) -> list[str]:
             "Rprop finds step sizes of its own: optim.lr is that of the first step, and the schedule of lr changes "
             "nothing but weight decay; choose sched=constant, or another optim.name"
         )
-    return [*found, *by_schedules(config, recipe), *by_body(config, recipe)]
+    return [*found, *by_schedules(config, recipe), *by_weights(config, recipe)]
 
 
-def by_body(config: Config, recipe: Recipe) -> Iterator[str]:
-    """A sentence for a body whose random weights no phase trains, so that its features tell little of an image."""
-    is_random = "weights" in (model := filled(config.model)) and model["weights"] is None
-    if is_random and all(phase.trains is not None for phase in recipe.phases):
+def by_weights(config: Config, recipe: Recipe) -> Iterator[str]:
+    """A sentence for a recipe that does not suit the weights: layers frozen while random, or pretrained and not spared.
+
+    Features of a random body tell little of an image, and rates for a random one undo what pretrained layers know.
+    """
+    if "weights" not in (model := filled(config.model)):
+        return
+    first = recipe.phases[0]
+    if model["weights"] is not None:
+        if first.trains is None and first.lr is None and not isinstance(config.optim.get("lr"), Mapping | list):
+            yield (
+                f"model.weights are given, but the phase {first.name} trains every layer at the rate of the new head "
+                "from the first step on: keep what they know with transfer=fine_tune"
+            )
+    elif all(phase.trains is not None for phase in recipe.phases):
         last = max(phase.trains for phase in recipe.phases if phase.trains is not None)
         what = "only the head trains" if last == 1 else f"only the last {last} layer groups train"
         yield (
             f"model.weights is null, so the layers that stay frozen are random, and {what}: give model.weights, or "
             "train all of it with transfer=scratch"
+        )
+    elif frozen := [phase for phase in recipe.phases if phase.trains is not None]:
+        epochs = sum(phase.epochs for phase in frozen)
+        yield (
+            f"model.weights is null, so that {many(epochs, 'epoch trains', 'epochs train')} on layers that are random "
+            "and frozen: give model.weights, or train all of it with transfer=scratch"
         )
 
 

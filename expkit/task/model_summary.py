@@ -40,7 +40,7 @@ def summary(config: Config, folder: RunFolder) -> dict[str, list[dict[str, Any]]
     groups = rows_of(model)
     trained = []
     for phase in phases:
-        optimizer.freeze_to(phase.first(optimizer.groups))
+        optimizer.freeze_to(phase.first(optimizer.groups), phase.train_bn)
         trained.append(rows_of(model))
     where = console()
     name = config.model.get("name") or str(config.model["_target_"]).rpartition(".")[2]
@@ -101,11 +101,12 @@ def what_trains(phase: "Phase", groups: "Sequence[GroupSummary]") -> str:
     """The layer groups that train in a phase, in words."""
     if phase.precompute:
         return f"head, on features of {phase.views} views" if phase.views else "head, on precomputed features"
-    whole = [group.name for group in groups if group.trainable == group.parameters]
-    norms = any(0 < group.trainable < group.parameters for group in groups)
-    if len(whole) == len(groups):
-        return "all groups"
-    return ", ".join(whole) + (", norms of the others" if norms else "")
+    first = len(groups) - (phase.trains or len(groups))
+    trained = groups[first:]
+    names = "all groups" if first == 0 else ", ".join(group.name for group in trained)
+    norms = ", norms of the others" if any(group.trainable for group in groups[:first]) else ""
+    still = ", but norms of the body" if any(group.trainable < group.parameters for group in trained) else ""
+    return names + norms + still
 
 
 def megabytes(size: int) -> str:

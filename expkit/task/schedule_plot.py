@@ -38,7 +38,7 @@ def plot_schedule(config: Config, folder: RunFolder) -> Path:
     recipe = plan(config)
     for phase in recipe.phases:
         peaks = phase.rates(base, optimizer.groups, found=1.0)
-        optimizer.freeze_to(phase.first(optimizer.groups))
+        optimizer.freeze_to(phase.first(optimizer.groups), phase.train_bn)
         hypers.rest(norms=not phase.precompute)
         apply = hypers.follow(schedules_of(config, phase, peaks))
         for t in np.arange(DRAWN) / DRAWN:

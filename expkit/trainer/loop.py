@@ -114,6 +114,8 @@ class Trainer:
             first = phase.first(self.optimizer.groups)
             if first != self.optimizer.frozen:
                 self.optimizer.freeze_to(first)
+        if phase.train_bn != self.optimizer.body_bn:
+            self.optimizer.require_grads(self.optimizer.frozen, phase.train_bn)
         self.hypers.rest(norms=not phase.precompute)
 
     def fit(self, phase: Phase, schedules: Schedules, train: Loader, valid: Loader) -> None:

@@ -13,7 +13,7 @@ from annotated_types import MinLen
 
 from expkit.check import Count, NotNegativeInt, Positive, check_arguments, checked, checks_arguments
 from expkit.errors import UserError
-from expkit.optim.values import group_values
+from expkit.optim.values import TrainBN, group_values
 from expkit.words import many
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Phase:
     augment: Mapping[str, Any] | Literal[False] | None = None
     precompute: bool = False
     views: int | None = None
+    train_bn: TrainBN | None = None
 
     @property
     def searches(self) -> bool:
@@ -113,7 +114,7 @@ class Recipe:
     def norms_alone(self, optimizer: "Optimizer") -> dict[str, list[str]]:
         """The layer groups that are frozen but for their norms, by the name of the phase in which they are."""
         found = {
-            phase.name: optimizer.norms_alone(phase.first(optimizer.groups))
+            phase.name: optimizer.norms_alone(phase.first(optimizer.groups), phase.train_bn)
             for phase in self.phases
             if not phase.precompute
         }
@@ -162,6 +163,7 @@ def phase(
     augment: Mapping[str, Any] | Literal[False] | None = None,
     precompute: bool = False,
     views: Count | None = None,
+    train_bn: TrainBN | None = None,
 ) -> Phase:
     """One phase of a recipe, called `name`, `length` epochs long.
 
@@ -178,9 +180,11 @@ def phase(
             run's, or a whole other augmentation with its `_target_`.
         precompute: train the head on features of the frozen body, computed once and kept in the cache.
         views: so many augmented views of each image are precomputed, and epoch e reads view e mod `views`.
+        train_bn: norms of all layer groups but the head, frozen or not: true: they train; false: only their statistics
+            move; eval: nothing moves. None: those of frozen groups as optim.train_bn says, others train.
     """
     last = {"all": None, "head": 1}[trains] if isinstance(trains, str) else trains
-    return Phase(name, length, last, lr, sched, augment, precompute, views)
+    return Phase(name, length, last, lr, sched, augment, precompute, views, train_bn)
 
 
 def fill(epochs: int, wanted: Mapping[str, Any]) -> dict[str, int]:

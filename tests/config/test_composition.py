@@ -28,6 +28,7 @@ VALUES = {
     "augment": "false",
     "precompute": "false",
     "views": "null",
+    "train_bn": "eval",
 }
 
 
@@ -82,7 +83,10 @@ def test_every_key_of_a_choice_can_be_overridden_as_it_stands(choice, tmp_path):
         (
             ["transfer=gradual_unfreeze", "~transfer.phases.last_two", "~transfer.phases.all.lr"],
             "transfer.phases",
-            {"head": {"epochs": 1, "trains": "head"}, "all": {"epochs": "rest"}},
+            {
+                "head": {"epochs": 1, "trains": "head", "train_bn": "eval"},
+                "all": {"epochs": "rest", "train_bn": "eval"},
+            },
         ),
         (
             ["transfer.phases={a: {epochs: 1}}", "transfer.phases.a.trains=2"],
@@ -134,7 +138,7 @@ def folder(tmp_path) -> Path:
 def test_in_files_too(folder):
     config = compose("+experiment=derived", "optim.nesterov=true", folders=[str(folder)])
     assert config.optim == {"_target_": "expkit.optim.sgd", "lr": {"stop": 3}, "nesterov": True}
-    assert config.transfer.phases.all == {"epochs": "rest", "lr": {"stop": "lr"}}
+    assert config.transfer.phases.all == {"epochs": "rest", "lr": {"stop": "lr"}, "train_bn": "eval"}
 
 
 def test_a_node_of_a_file_with_its_target_is_the_whole_node(tmp_path):

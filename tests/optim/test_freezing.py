@@ -44,6 +44,22 @@ def test_only_the_head_and_what_train_bn_says_moves(build, train_bn, also):
     assert moved(model, before) == {"c.weight", "c.bias"} | also
 
 
+@pytest.mark.parametrize(
+    ("body_bn", "still"),
+    [(True, set()), (False, {"a.1.weight", "a.1.bias"}), ("eval", STATISTICS | {"a.1.weight", "a.1.bias"})],
+)
+def test_norms_of_a_body_that_trains_may_stay(body_bn, still):
+    model = Tiny()
+    optimizer = next(iter(BUILDS.values()))(model)
+    optimizer.freeze_to(0, body_bn)
+    before = snapshot(model)
+    train(model, optimizer)
+    assert moved(model, before) == set(before) - still
+    optimizer.freeze_to(0)
+    train(model, optimizer)
+    assert moved(model, before) == set(before)
+
+
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
 def test_thawed_layers_train_again(build):
     model = Tiny()

@@ -37,7 +37,8 @@ def test_groups_come_with_layers_parameters_and_sizes(printed):
 
 
 def test_phases_say_what_trains_also_of_frozen_groups(printed):
-    lines = printed("transfer=gradual_unfreeze", "epochs=5", "model.head=linear")
+    moving = [f"transfer.phases.{name}.train_bn=null" for name in ("head", "last_two", "all")]
+    lines = printed("transfer=gradual_unfreeze", "epochs=5", "model.head=linear", *moving)
     head, last_two, whole = (line.split(maxsplit=2) for line in rows(lines, "phase "))
     assert (head[:2], last_two[:2], whole[:2]) == (["head", "1"], ["last_two", "1"], ["all", "3"])
     assert head[2].startswith("head, norms of the others ")
@@ -45,10 +46,10 @@ def test_phases_say_what_trains_also_of_frozen_groups(printed):
     assert whole[2].split("  ")[0] == "all groups"
     norms = 2 * (64 + 4 * 64 + 4 * 128 + 128) + 2 * (4 * 256 + 256 + 4 * 512 + 512)
     assert head[2].split()[-1] == f"{5130 + norms:,}"
-    still = rows(
-        printed("transfer=gradual_unfreeze", "epochs=5", "model.head=linear", "optim.train_bn=false"), "phase "
-    )
+    still = rows(printed("transfer=gradual_unfreeze", "epochs=5", "model.head=linear", *moving[1:]), "phase ")
     assert still[0].split() == ["head", "1", "head", "5,130"]
+    as_it_is = rows(printed("transfer=gradual_unfreeze", "epochs=5", "model.head=linear"), "phase ")
+    assert as_it_is[2].split(maxsplit=2)[2].startswith("all groups, but norms of the body ")
 
 
 def test_precomputed_phases_train_the_head_alone(printed):

@@ -1,5 +1,6 @@
 """Transfer recipes: phases that fill the epochs, their rates and overrides, and fastai's numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,9 @@ def test_fine_tune_gives_the_numbers_of_fastai():
     trainer.observe([trace])
     loader = InOrder(*data_of(reference["policies"]))
     base = optimizer.get("lr")
-    for phase in phases_of("fine_tune", case["freeze_epochs"] + case["epochs"]):
+    head, whole = phases_of("fine_tune", case["freeze_epochs"] + case["epochs"])
+    whole = replace(whole, lr={"start": "lr / 200", "stop": "lr / 2"})  # fastai's lr_mult = 100
+    for phase in (replace(one, train_bn=None) for one in (head, whole)):
         peaks = phase.rates(base, optimizer.groups)
         trainer.fit(phase, one_cycle(peaks, **phase.sched["one_cycle"]), loader, loader)
     last = case["trace_last_phase"]

@@ -19,7 +19,7 @@ from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import conditional, plain_value
 from expkit.sweep.space.settings import Settings
 from expkit.sweep.space.spaces import Around, Choice, Param, Search, Space, Value, bare
-from expkit.task.idle import by_body
+from expkit.task.idle import by_weights
 from expkit.tracking.finding import config_of
 
 STAND_IN = 1e-3
@@ -54,7 +54,7 @@ def check_sweep(
             raise UserError(f"{VIEWS} cannot be searched: it has no part in the objective, which is of an epoch")
     composer = Composer(context, config)
     base = config_of(composer.job(search.fixed)[0])
-    views, doubts = plan(base).tta, {*by_body(base, plan(base))}
+    views, doubts = plan(base).tta, {*by_weights(base, plan(base))}
     if base.task["_target_"] != "expkit.task.train":
         raise UserError("a sweep trains each trial: leave out task=..., or leave out +sweeps and -m")
     if base.name:
@@ -69,7 +69,7 @@ def check_sweep(
     for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
         trial, added = check_point(composer, settings, search, number)
         views = max(views, plan(trial).tta)
-        doubts &= {*by_body(trial, plan(trial))}  # where some trials are otherwise, it is what the sweep is to tell
+        doubts &= {*by_weights(trial, plan(trial))}  # where some trials are otherwise, it is what the sweep is to tell
         for one in added:
             key, _, value = (one.key, "", str(one.space)) if isinstance(one, Param) else one.partition("=")
             found.setdefault(bare(key), set()).add(value)
