@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from expkit import transfer
 from expkit.build import Node, function_of, keys_of
-from expkit.check import defaults
+from expkit.check import defaults, nearest
 from expkit.config.plan import overridden, plan
 from expkit.config.schema import HANDED, Config, filled, takes
 from expkit.errors import DataError, UserError, at_fault
@@ -273,7 +274,8 @@ def assemble(config: Config, kept: Kept | None = None, began: str | None = None)
         check_has_body(model, config.model)
     optimizer = made(with_rate(config.optim), model, group="optim")
     # A head on float32 features computes in float32, as it would behind the body that gave them.
-    node = {**config.trainer, "precision": "fp32"} if body and body.precision == "fp32" else config.trainer
+    node = weighed(config.trainer, data)
+    node = {**node, "precision": "fp32"} if body and body.precision == "fp32" else node
     size = None if body else config.image_size
     trainer: Trainer = made(node, model, optimizer, classes, config.seed, size, group="trainer")
     if frozen and body is None:
@@ -284,6 +286,33 @@ def assemble(config: Config, kept: Kept | None = None, began: str | None = None)
     run.check()
     check_pieces(trainer, min(config.batch_size, len(data.train)))
     return run
+
+
+def weighed(trainer: Node, data: "Data") -> Node:
+    """The node of a trainer with the weight of each class of the data in place of auto and of weights by name.
+
+    Raises UserError for names that are no classes, and a list of another length.
+    """
+    given = trainer.get("class_weights")
+    if given is None:
+        return trainer
+    classes = list(data.classes)
+    if given == "auto":
+        counts = Counter(data.train.labels.tolist())
+        weights = [len(data.train) / len(classes) / max(1, counts[number]) for number in range(len(classes))]
+    elif isinstance(given, dict):
+        given = {str(name): weight for name, weight in given.items()}  # YAML takes the name 8 for a number
+        if unknown := [name for name in given if name not in classes]:
+            told = f"trainer.class_weights names {unknown[0]!r}, which is no class"
+            raise UserError(f"{told}; {nearest(unknown[0], classes)}")
+        weights = [given.get(name, 1.0) for name in classes]
+    else:
+        weights = given
+        if len(weights) != len(classes):
+            told = f"{many(len(weights), 'weight', 'weights')} for {many(len(classes), 'class', 'classes')}"
+            order = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
+            raise UserError(f"trainer.class_weights holds {told}; give one each, in this order: {order}")
+    return {**trainer, "class_weights": weights}
 
 
 def with_rate(optim: Node) -> Node:

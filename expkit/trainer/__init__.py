@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Lt
 
 from expkit.check import Count, NotNegative, Positive, checked
+from expkit.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +27,7 @@ def default(
     accumulate: Count = 1,
     clip_norm: Positive | None = None,
     label_smoothing: Annotated[NotNegative, Lt(1)] = 0.0,
+    class_weights: Literal["auto"] | dict[str | int, Positive] | list[Positive] | None = None,
     checkpoint_every: Count | None = None,
     threads: Count | None = None,
 ) -> "Trainer":
@@ -37,15 +39,20 @@ def default(
     `device` is auto (the first GPU, else the CPU) or a torch device. `image_size` is the side of the images in pixels,
     None for feature vectors. `accumulate` cuts each batch into so many pieces. `clip_norm` bounds the norm of all
     gradients together. `label_smoothing` is the share of the target spread over all classes (in training, not in
-    valid_loss). `checkpoint_every` counts the optimizer steps between checkpoints within an epoch. `threads` is how
+    valid_loss). `class_weights`, one for each class in the order of the labels, weigh the images of a batch in its mean
+    loss (in training alone); a run makes such a list of auto and of weights by name (`expkit.wiring.weighed`).
+    `checkpoint_every` counts the optimizer steps between checkpoints within an epoch. `threads` is how
     many threads of the CPU compute, None for one a core: give less where several processes share the cores, since
     threads wait for each other at barriers. Another number may give another last bit. On the CPU, the process keeps
     the memory that it frees from here on.
 
-    Raises UserError for a device that is not there, an image size that the model does not take, and bf16 where it
-    computes wrongly.
+    Raises UserError for a device that is not there, an image size that the model does not take, bf16 where it computes
+    wrongly, and class weights that are not one for each class.
     """
     import torch
+
+    if class_weights is not None and (not isinstance(class_weights, list) or len(class_weights) != classes):
+        raise UserError(f"trainer.class_weights must be a list of {classes} weights, one a class, got {class_weights}")
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -75,5 +82,6 @@ def default(
         accumulate=accumulate,
         clip_norm=clip_norm,
         label_smoothing=label_smoothing,
+        class_weights=class_weights,
         checkpoint_every=checkpoint_every,
     )

@@ -78,6 +78,7 @@ class Trainer:
         accumulate: int = 1,
         clip_norm: float | None = None,
         label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
         checkpoint_every: int | None = None,
     ) -> None:
         self.model = model
@@ -90,6 +91,7 @@ class Trainer:
         self.accumulate = accumulate
         self.clip_norm = clip_norm
         self.hypers = Hypers(model, optimizer, label_smoothing)
+        self.class_weights = None if class_weights is None else torch.tensor(class_weights, device=device)
         self.checkpoint_every = checkpoint_every
         self.state = State()
         self.stop = StopRequest()
@@ -197,14 +199,19 @@ class Trainer:
         for images, labels in zip(
             batch.images.chunk(self.accumulate), batch.labels.chunk(self.accumulate), strict=True
         ):
-            loss = self.loss(Batch(images, labels)) * (len(labels) / len(batch.labels))
+            loss = self.loss(Batch(images, labels)) * (self.weight(labels) / self.weight(batch.labels))
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             total += loss.detach()
         return total
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross entropy of a batch, in float32."""
-        return F.cross_entropy(self.logits(batch), batch.labels, label_smoothing=self.hypers.label_smoothing)
+        """Mean cross entropy of a batch, in float32; images count as their classes weigh."""
+        logits, smoothing = self.logits(batch), self.hypers.label_smoothing
+        return F.cross_entropy(logits, batch.labels, self.class_weights, label_smoothing=smoothing)
+
+    def weight(self, labels: Tensor) -> Tensor | int:
+        """What images of these labels weigh together."""
+        return len(labels) if self.class_weights is None else self.class_weights[labels].sum()
 
     def logits(self, batch: Batch) -> Tensor:
         """The model's logits, N x classes, in float32."""

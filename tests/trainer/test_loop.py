@@ -1,5 +1,7 @@
 """The trainer on small real models: determinism, resumes, phases, accumulation, clipping."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -161,6 +163,48 @@ def test_label_smoothing_acts_on_training_alone():
     assert plain.loss(batch) != smooth.loss(batch)
     valid = small_loaders()[1]
     assert plain.evaluate(valid).metrics == smooth.evaluate(valid).metrics
+
+
+def test_class_weights_weigh_the_images_of_training_alone():
+    plain, weighed = small_trainer(), small_trainer(class_weights=[1.0, 3.0, 0.5])
+    batch = first_batch()
+    plain.model.eval()
+    weighed.model.eval()
+    losses = nn.functional.cross_entropy(plain.logits(batch), batch.labels, reduction="none")
+    weights = torch.tensor([1.0, 3.0, 0.5])[batch.labels]
+    assert weighed.loss(batch).item() == pytest.approx((losses * weights).sum().item() / weights.sum().item())
+    valid = small_loaders()[1]
+    assert plain.evaluate(valid).metrics == weighed.evaluate(valid).metrics
+    weighed.accumulate = 3
+    assert float(weighed.backward(batch)) == pytest.approx(weighed.loss(batch).item())
+    with pytest.raises(UserError, match="must be a list of 3 weights, one a class"):
+        small_trainer(class_weights=[1.0, 2.0])
+
+
+DIGITS = ("+experiment=digits", "data.classes=[0, 1, 8]", "image_size=16", "model=timm", "model.name=test_resnet")
+
+
+def test_class_weights_are_given_by_name_by_order_or_by_how_rare_a_class_is(config_of):
+    run = assemble(config_of(*DIGITS, "trainer.class_weights=auto"))
+    counts = torch.bincount(torch.tensor(run.data.train.labels))
+    assert torch.allclose(run.trainer.class_weights, counts.sum() / 3 / counts)
+    named = assemble(config_of(*DIGITS, "trainer.class_weights={8: 2.5}")).trainer.class_weights
+    assert named.tolist() == [1.0, 1.0, 2.5]
+    assert assemble(config_of(*DIGITS, "trainer.class_weights=[1, 2, 3]")).trainer.class_weights.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("{9: 2}", "trainer.class_weights names '9', which is no class; "),
+        ("[1, 2]", "holds 2 weights for 3 classes; give one each, in this order: 0, 1, 8"),
+        ("[1, 2, 0]", "trainer.class_weights"),
+        ("automatic", "trainer.class_weights"),
+    ],
+)
+def test_class_weights_that_fit_no_class_are_named(config_of, given, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        assemble(config_of(*DIGITS, f"trainer.class_weights={given}"))
 
 
 @pytest.mark.parametrize("name", ["cuda:63", "gpu", "tpu"])
