@@ -46,7 +46,7 @@ SHAPES: Mapping[str, Shape] = {
     "calibration.json": {"temperature": Positive, "weights": str},
     "end.json": {"status": str, "time": int, "tags": Keys},
     "tracking.json": {
-        **dict.fromkeys(("uri", "run_id", "status", "model_id", "inputs"), str),
+        **dict.fromkeys(("uri", "run_id", "experiment_id", "status", "model_id", "inputs"), str),
         "registered": {"name": str, "version": str},
         "sent": int,
         **dict.fromkeys(("model", "fetched"), bool),

@@ -213,8 +213,10 @@ class MlflowTracker:
         sender_of(self.uri).drop(self.path)
 
     def hint(self) -> str | None:
-        """The command that opens the MLflow UI, or the server's address; None where the store has failed so far."""
-        return None if self.lost or sender_of(self.uri).trouble(self.path) else hint_of(self.uri)
+        """The command that opens the MLflow UI, or the address of the runs; None where the store has failed so far."""
+        if self.lost or sender_of(self.uri).trouble(self.path):
+            return None
+        return hint_of(self.uri, read_json(self.folder.tracking).get("experiment_id"))
 
 
 def tracker_of(parent: Path) -> Tracker:

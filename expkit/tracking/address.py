@@ -27,6 +27,8 @@ from expkit.whole_files import read_json
 log = logging.getLogger("expkit")
 
 DEFAULT = "sqlite:///outputs/mlflow.db"
+LOCAL = "http://127.0.0.1:5000"
+"""Where `mlflow ui` answers."""
 VARIABLE = "MLFLOW_TRACKING_URI"
 SERVERS = ("http", "https")
 DATABASES = {"postgresql": ("psycopg", 5432), "mysql": ("pymysql", 3306), "mssql": ("pyodbc", 1433)}
@@ -234,10 +236,19 @@ def named(uri: str) -> str:
     return f"{key}={hide(relative(uri))}"
 
 
-def hint_of(uri: str) -> str:
-    """The command that opens the MLflow UI of a store, or the server's address."""
+def hint_of(uri: str, experiment: str | None = None) -> str:
+    """The command that opens the MLflow UI of a store, and where it shows an experiment's runs; of a server the latter.
+
+    The page of the experiment itself may open on what MLflow has for language models.
+    """
     if uri.startswith("http"):
-        return hide(uri)
+        return f"{hide(uri).rstrip('/')}/{runs_page(experiment)}" if experiment else hide(uri)
     if hide(uri) == uri:
-        return pasted("mlflow", "ui", "--backend-store-uri", relative(uri))
+        then = f"\n           then {LOCAL}/{runs_page(experiment)}" if experiment else ""
+        return pasted("mlflow", "ui", "--backend-store-uri", relative(uri)) + then
     return f"{pasted('mlflow', 'ui', '--backend-store-uri', hide(uri))}  # with the password in place of ***"
+
+
+def runs_page(experiment: str) -> str:
+    """Where MLflow's UI shows the list of an experiment's runs, behind its address."""
+    return f"#/experiments/{experiment}/runs"

@@ -93,7 +93,7 @@ class Store:
                 progress = {"uri": kept_url(self.uri, folder), "sent": 0}
                 write_json(folder / "tracking.json", progress)
                 run = self.make_run(folder, {MLFLOW_PARENT_RUN_ID: self.parent_id(parent)} if parent else {})
-                write_json(folder / "tracking.json", progress | {"run_id": run.info.run_id})
+                write_json(folder / "tracking.json", progress | ids_of(run))
         return run
 
     def known_run(self, folder: Path) -> Run | None:
@@ -111,7 +111,7 @@ class Store:
         runs = self.client.search_runs([found.experiment_id], started) if found else []
         own = next((run for run in runs if run.data.tags.get("folder") == tag), None)
         if own:
-            write_json(folder / "tracking.json", progress | {"run_id": own.info.run_id})
+            write_json(folder / "tracking.json", progress | ids_of(own))
         return own
 
     def own(self, run: Run, folder: Path) -> Run | None:
@@ -236,6 +236,11 @@ def answering(uri: str) -> MlflowClient:
     client = MlflowClient(uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def ids_of(run: Run) -> dict[str, str]:
+    """What tracking.json says of where a run is in its store."""
+    return {"run_id": str(run.info.run_id), "experiment_id": str(run.info.experiment_id)}
 
 
 def experiment_id(client: MlflowClient, name: str, uri: str) -> str:

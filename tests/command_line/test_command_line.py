@@ -103,7 +103,8 @@ def tracked_run(tmp_path_factory) -> Path:
     arguments = ("+experiment=digits", "epochs=2", "image_size=16", "optim.lr={start: 1e-4, stop: 1e-2}")
     status, out, err = expkit(*arguments, cwd=cwd)
     assert status == 0, err
-    assert "mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db" in out
+    then = "\n           then http://127.0.0.1:5000/#/experiments/1/runs\n"
+    assert f"mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db{then}" in out
     return only_run(cwd)
 
 
@@ -318,7 +319,7 @@ def test_a_run_is_sent_to_a_server(tmp_path):
         wait_until(lambda: answers(f"{uri}/health"), server)
         status, out, err = expkit(*TRACKED, "epochs=1", f"tracking.uri={uri}", cwd=tmp_path)
         assert status == 0, err
-        assert f"compare  {uri}" in out
+        assert f"compare  {uri}/#/experiments/1/runs\n" in out
 
         from mlflow import MlflowClient
 
