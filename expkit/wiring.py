@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from expkit import transfer
 from expkit.build import Node, function_of, keys_of
-from expkit.check import defaults, nearest
+from expkit.check import nearest
 from expkit.config.plan import overridden, plan
 from expkit.config.schema import HANDED, Config, filled, takes
 from expkit.errors import DataError, UserError, at_fault
@@ -109,12 +108,14 @@ class Run:
         """What is wrong with the schedule of one of several phases, and what to give for the whole run."""
         if not isinstance(error, WrongEpochs):
             return str(error)
-        key = f"transfer.phases.{phase.name}.epochs"
-        node = {**defaults(transfer.phase), **self.config.transfer["phases"][phase.name]}
-        others = self.epochs - phase.epochs
-        fit = [
-            f"epochs={others + n}" if node["epochs"] == "rest" else f"{key}={n} epochs={others + n}" for n in error.fit
-        ]
+        lengths = {name: one.get("epochs", "rest") for name, one in self.config.transfer["phases"].items()}
+        shares = {one.name: one.epochs for one in self.recipe.phases if isinstance(lengths[one.name], float)}
+        fit = []
+        for n in error.fit:
+            # Shares become the numbers that they are, since another one need not suit the schedule.
+            own = shares if lengths[phase.name] == "rest" else shares | {phase.name: n}
+            given = [f"transfer.phases.{name}.epochs={length}" for name, length in own.items()]
+            fit.append(" ".join([*given, f"epochs={self.epochs - phase.epochs + n}"]))
         return f"{error.wrong}; give {' or '.join(fit)}{error.otherwise}"
 
 

@@ -204,10 +204,14 @@ def test_more_groups_than_the_model_has_cannot_train(config_of):
     ("overrides", "advice"),
     [
         (["transfer=full_recipe", "epochs=7"], "epochs=6 or epochs=10"),
-        (["transfer=fine_tune", "sched=sgdr", "epochs=3"], "epochs=2 or epochs=4"),
+        (
+            ["transfer=fine_tune", "sched=sgdr", "epochs=3"],
+            "transfer.phases.head.epochs=1 epochs=2 or transfer.phases.head.epochs=1 epochs=4",
+        ),
         (
             ["transfer=fine_tune", "transfer.phases.all.epochs=2", "sched=sgdr", "epochs=3"],
-            "transfer.phases.all.epochs=1 epochs=2 or transfer.phases.all.epochs=3 epochs=4",
+            "transfer.phases.head.epochs=1 transfer.phases.all.epochs=1 epochs=2 or "
+            "transfer.phases.head.epochs=1 transfer.phases.all.epochs=3 epochs=4",
         ),
     ],
 )

@@ -62,9 +62,14 @@ def phase_epochs(config: Config, name: str, node: Node) -> int:
     """The epochs that a phase takes by itself. Raises UserError for keys or values that a phase or schedule has not."""
     key = f"transfer.phases.{name}"
     phase = check_arguments(transfer.phase, node, key)
-    length: int | str = phase["epochs"]
+    length: int | float | str = phase["epochs"]
     if isinstance(length, int):
         return length
+    if isinstance(length, float):
+        raise UserError(
+            f"{key}.epochs={length:g} is a share of the run's epochs, which epochs=auto leaves open; give a number for "
+            "one of them"
+        )
     sched = defaults(sgdr) | check_node("sched", overridden(config.sched, phase["sched"]), f"{key}.sched")
     if sched["n_cycles"] is None:
         raise UserError(

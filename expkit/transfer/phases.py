@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import MinLen
 
-from expkit.check import Count, NotNegativeInt, Positive, check_arguments, checked, checks_arguments
+from expkit.check import Count, Fraction, NotNegativeInt, Positive, check_arguments, checked, checks_arguments
 from expkit.errors import UserError
 from expkit.optim.values import TrainBN, group_values
 from expkit.words import many
@@ -156,7 +156,7 @@ def phase(
     name: str,
     length: int,
     *,
-    epochs: Count | Literal["rest"] = "rest",
+    epochs: Count | Fraction | Literal["rest"] = "rest",
     trains: Literal["all", "head"] | Count = "all",
     lr: Rates | None = None,
     sched: Mapping[str, Any] | None = None,
@@ -170,7 +170,8 @@ def phase(
     Args:
         name: what the phase is called in messages and overrides.
         length: its epochs, also where `epochs` leaves them open.
-        epochs: how long it is; "rest": what the other phases leave of the run's epochs (for one phase at most).
+        epochs: how long it is; below 1: that share of the run's epochs, rounded, and one at least; "rest": what the
+            other phases leave (for one phase at most).
         trains: "all" layer groups, the "head", or so many of the last groups; the others are frozen.
         lr: peak learning rates; None: those of optim.lr. Else a number, a list with one per layer group, {stop: b},
             {start: a, stop: b}; numbers may be relative to the head's optim.lr ("lr / 2"), or to what the LR finder
@@ -188,10 +189,12 @@ def phase(
 
 
 def fill(epochs: int, wanted: Mapping[str, Any]) -> dict[str, int]:
-    """The epochs of each phase by name, with a number in place of "rest".
+    """The epochs of each phase by name, with a number in place of shares and of "rest".
 
     Raises UserError where they do not add up to `epochs`.
     """
+    given = wanted.values()
+    wanted = {name: length_in(epochs, length) for name, length in wanted.items()}
     open_ended = [name for name, length in wanted.items() if length == "rest"]
     fixed = sum(length for length in wanted.values() if length != "rest")
     if len(open_ended) > 1:
@@ -202,10 +205,16 @@ def fill(epochs: int, wanted: Mapping[str, Any]) -> dict[str, int]:
             f"{fixed}; give epochs={fixed + 1} or more"
         )
     if not open_ended and epochs != fixed:
-        raise UserError(
-            f"transfer.phases take {many(fixed, 'epoch', 'epochs')} together, but epochs={epochs}; give epochs={fixed}"
-        )
+        sums = ((one, sum(length_in(one, length) for length in given)) for one in range(1, 2 * fixed + 1))
+        fit = next((one for one, total in sums if total == one), None)  # shares alone need not come to any
+        told = f"transfer.phases take {many(fixed, 'epoch', 'epochs')} together, but epochs={epochs}; give "
+        raise UserError(told + (f"epochs={fit}" if fit else "one of them epochs: rest"))
     return {name: epochs - fixed if length == "rest" else length for name, length in wanted.items()}
+
+
+def length_in(epochs: int, length: Any) -> Any:
+    """The epochs of a phase in a run of so many, where it takes a share of them; else what was given."""
+    return max(1, round(length * epochs)) if isinstance(length, float) else length
 
 
 def check_precomputed(phases: Sequence[Phase]) -> None:

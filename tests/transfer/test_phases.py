@@ -69,7 +69,8 @@ def test_fine_tune_gives_the_numbers_of_fastai():
     loader = InOrder(*data_of(reference["policies"]))
     base = optimizer.get("lr")
     head, whole = phases_of("fine_tune", case["freeze_epochs"] + case["epochs"])
-    whole = replace(whole, lr={"start": "lr / 200", "stop": "lr / 2"})  # fastai's lr_mult = 100
+    head = replace(head, epochs=case["freeze_epochs"])
+    whole = replace(whole, epochs=case["epochs"], lr={"start": "lr / 200", "stop": "lr / 2"})  # fastai's lr_mult = 100
     for phase in (replace(one, train_bn=None) for one in (head, whole)):
         peaks = phase.rates(base, optimizer.groups)
         trainer.fit(phase, one_cycle(peaks, **phase.sched["one_cycle"]), loader, loader)
@@ -87,7 +88,20 @@ def test_recipes_fill_the_epochs_and_begin_with_precomputed_features(path):
     frozen = [phase.precompute for phase in phases]
     assert frozen == sorted(frozen, reverse=True)
     for phase in phases:
-        assert 0.0049 < phase.rates([0.01] * 3, GROUPS)[-1] <= 0.01
+        assert 0.00099 < phase.rates([0.01] * 3, GROUPS)[-1] <= 0.01
+
+
+@pytest.mark.parametrize(("epochs", "lengths"), [(2, (1, 1)), (3, (1, 2)), (5, (2, 3)), (10, (4, 6)), (25, (10, 15))])
+def test_a_phase_may_take_a_share_of_the_epochs(epochs, lengths):
+    made = recipe(epochs, phases={"head": {"epochs": 0.4, "trains": "head"}, "all": {"epochs": "rest"}}).phases
+    assert tuple(phase.epochs for phase in made) == lengths
+
+
+def test_a_share_that_leaves_nothing_is_refused():
+    with pytest.raises(UserError, match=r"epochs=1 leaves nothing for the phase all, since the others take 1"):
+        recipe(1, phases={"head": {"epochs": 0.4}, "all": {"epochs": "rest"}})
+    with pytest.raises(UserError, match=r"transfer\.phases\.head\.epochs must be .*, got 1\.5"):
+        recipe(3, phases={"head": {"epochs": 1.5}, "all": {"epochs": "rest"}})
 
 
 def test_rates_are_relative_to_the_head_or_to_what_the_finder_found():
