@@ -77,8 +77,9 @@ def pretrained(config: Config) -> Config:
 def features_of(config: Config, gallery: "Gallery") -> "list[Features]":
     """The features of each part, from the cache or computed now."""
     from expkit.features import FeatureCache
+    from expkit.left_open import settled
     from expkit.own_functions import made
-    from expkit.wiring import frozen_body, settled
+    from expkit.wiring import frozen_body
 
     classes = max(2, len(gallery.classes))
     frozen = frozen_body(settled(config, classes, trains=False), classes)

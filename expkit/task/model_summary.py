@@ -7,10 +7,10 @@ from expkit.build import build
 from expkit.check import checked
 from expkit.config.plan import plan
 from expkit.config.schema import Config
+from expkit.left_open import with_rate, without_weights
 from expkit.logs import warning_on_screen
 from expkit.run_folder import RunFolder
 from expkit.screen import console
-from expkit.wiring import with_rate, without_weights
 
 if TYPE_CHECKING:
     from rich.table import Table

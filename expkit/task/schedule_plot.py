@@ -6,10 +6,11 @@ from expkit.build import build
 from expkit.check import checked
 from expkit.config.plan import plan
 from expkit.config.schema import Config, filled
+from expkit.left_open import with_rate, without_weights
 from expkit.run_folder import RunFolder
 from expkit.screen import say
 from expkit.trainer import default
-from expkit.wiring import schedules_of, with_rate, without_weights
+from expkit.wiring import schedules_of
 
 DRAWN = 1000
 """Points of a phase in a drawn schedule."""

@@ -35,12 +35,12 @@ def default(
 
     `precision` is bf16 (autocast to bfloat16; weights and optimizer stay float32), fp32, or auto: bf16 where the
     device computes it natively and it pays, which is for convolutions, and for a head on precomputed features from
-    2^18 weights in a layer; else fp32. A run on a CPU that has it measures first (`expkit.wiring.settled`).
+    2^18 weights in a layer; else fp32. A run on a CPU that has it measures first (`expkit.left_open.settled`).
     `device` is auto (the first GPU, else the CPU) or a torch device. `image_size` is the side of the images in pixels,
     None for feature vectors. `accumulate` cuts each batch into so many pieces. `clip_norm` bounds the norm of all
     gradients together. `label_smoothing` is the share of the target spread over all classes (in training, not in
     valid_loss). `class_weights`, one for each class in the order of the labels, weigh the images of a batch in its mean
-    loss (in training alone); a run makes such a list of auto and of weights by name (`expkit.wiring.weighed`).
+    loss (in training alone); a run makes such a list of auto and of weights by name (`expkit.left_open.weighed`).
     `checkpoint_every` counts the optimizer steps between checkpoints within an epoch. `threads` is how
     many threads of the CPU compute, None for one a core: give less where several processes share the cores, since
     threads wait for each other at barriers. Another number may give another last bit. On the CPU, the process keeps

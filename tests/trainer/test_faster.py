@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from expkit.left_open import faster_of, settled
 from expkit.trainer.faster import faster, rates_of, verdict
 from expkit.trainer.precision import is_native
-from expkit.wiring import assemble, faster_of, settled
+from expkit.wiring import assemble
 
 
 @pytest.fixture
