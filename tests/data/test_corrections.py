@@ -121,5 +121,6 @@ def test_groups_that_are_too_large_to_cut_are_an_error(table):
     text = open(path).read().replace(",p1", ",p0").replace(",p2", ",p0").replace(",p3", ",p0")
     lines = [line for line in text.splitlines() if not line.endswith(",")]
     open(path, "w").write("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=r"group_column=patient holds more than twice data\.valid_pct=0\.2"):
-        csv(file=path, group_column="patient")
+    assert (
+        "group_column=patient holds more than twice data.valid_pct=0.2" in csv(file=path, group_column="patient").unfit
+    )

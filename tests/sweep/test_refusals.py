@@ -92,7 +92,6 @@ LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
         ),
         (["tracking=none,mlflow"], "tracking cannot be searched"),
         (["transfer.tta=0,4"], "transfer.tta cannot be searched: it has no part in the objective"),
-        ([LR, "task=lr_find"], "a sweep trains each trial: leave out task="),
         ([LR, "hydra.sweeper.conditions=expkit.sweep.conditions.by_optimiser"], "has no 'by_optimiser'"),
         (
             [LR, "hydra.sweeper.conditions=os.getcwd"],
@@ -111,6 +110,12 @@ LR = "optim.lr=tag(log, interval(1e-4, 1e-1))"
 def test_a_mistake_is_named_before_anything_runs(prepared, directory, overrides, message):
     with pytest.raises(UserError, match=message):
         prepared("hydra/sweeper=expkit", *overrides)
+    assert not list(directory.iterdir())
+
+
+def test_a_sweep_of_another_task_is_refused(prepared, directory):
+    with pytest.raises(UserError, match="a sweep trains each trial: leave out task="):
+        prepared("hydra/sweeper=expkit", LR, "task=lr_find", base=("+experiment=digits",))
     assert not list(directory.iterdir())
 
 

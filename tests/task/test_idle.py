@@ -53,7 +53,7 @@ from expkit.task.idle import by_data, by_model, idle
             ["transfer=frozen_precompute"],
             "model.weights is null, so the layers that stay frozen are",
         ),
-        (["transfer=fine_tune"], "model.weights is null, so that 1 epoch trains on layers that are random and frozen"),
+        (["transfer=fine_tune"], "model.weights is null, so that 2 epochs train on layers that are random and frozen"),
         (["model=efficientnet_lite0"], "model.weights are given, but the phase all trains every layer at the rate of"),
         (["data=pets", "data.seed=3"], "data.seed has no effect: data.valid_pct is null"),
     ],
