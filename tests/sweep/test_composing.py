@@ -66,3 +66,15 @@ def test_what_a_job_refuses_is_refused(prepared, override):
     with pytest.raises(type(expected.value)) as found:
         Composer(sweep.context, sweep.config).compose([override])
     assert str(found.value) == str(expected.value)
+
+
+def test_a_searched_key_that_no_trial_heeds_is_told(prepared, capsys):
+    space = ("hydra/sweeper=expkit", "sched.pct_start=interval(0.1, 0.5)", "optim.wd=interval(0.0, 0.1)")
+    prepared(*space, "transfer=fine_tune")
+    told = capsys.readouterr().err
+    assert (
+        "WARNING: sched.pct_start has no effect: transfer.phases.head.sched and transfer.phases.all.sched say" in told
+    )
+    assert "optim.wd has no effect" not in told
+    prepared(*space, "transfer=choice(fine_tune, scratch)")
+    assert "has no effect" not in capsys.readouterr().err, "in some trials it has one"

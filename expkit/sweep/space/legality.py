@@ -12,14 +12,14 @@ from omegaconf.errors import OmegaConfBaseException
 from expkit.command import command, shown
 from expkit.config.composed import explain
 from expkit.config.plan import plan
-from expkit.config.schema import Config
+from expkit.config.schema import GROUPS, Config
 from expkit.errors import UserError
 from expkit.screen import say
 from expkit.sweep.space.composing import Composer
 from expkit.sweep.space.jobs import conditional, plain_value
 from expkit.sweep.space.settings import Settings
 from expkit.sweep.space.spaces import Around, Choice, Param, Search, Space, Value, bare
-from expkit.task.idle import by_weights
+from expkit.task.idle import by_weights, given, idle
 from expkit.tracking.finding import config_of
 
 STAND_IN = 1e-3
@@ -66,18 +66,30 @@ def check_sweep(
             f"{base.objective['metric']}; got {settings.direction}"
         )
     found: dict[str, set[str]] = {}
+    effects: dict[str, set[str]] = {bare(param.key): set() for param in search.params}
     for number in range(max([2, *(len(examples(param.space)) for param in search.params)])):
         trial, added = check_point(composer, settings, search, number)
         views = max(views, plan(trial).tta)
         doubts &= {*by_weights(trial, plan(trial))}  # where some trials are otherwise, it is what the sweep is to tell
+        for key, told in effects.items():
+            told |= effect_of(key, trial)
         for one in added:
             key, _, value = (one.key, "", str(one.space)) if isinstance(one, Param) else one.partition("=")
             found.setdefault(bare(key), set()).add(value)
     if views:
         tell_of_views(views, config)
-    for sentence in doubts:
+    for sentence in [*doubts, *(one for told in effects.values() if "" not in told for one in told)]:
         say(f"WARNING: {sentence}", stderr=True)
     return base, {key: sorted(values) for key, values in found.items()}
+
+
+def effect_of(key: str, trial: Config) -> set[str]:
+    """Why a searched key has no effect in a trial, "" where it has one; nothing where the trial has its default."""
+    group, _, leaf = key.rpartition(".")
+    if told := {sentence for sentence in idle(trial, plan(trial)) if sentence.startswith(f"{key} has no effect")}:
+        return told
+    is_given = group in GROUPS and leaf in given(getattr(trial, group))
+    return {""} if is_given or group not in GROUPS else set()
 
 
 def tell_of_views(views: int, config: DictConfig) -> None:
