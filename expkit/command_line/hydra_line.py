@@ -121,11 +121,19 @@ def run(hydra: Hydra, name: str, task: TaskFunction, args: argparse.Namespace) -
     """Run one job, or several with `-m` or a config that says so."""
     overrides: list[str] = args.overrides
     mode = RunMode.MULTIRUN if args.multirun else RunMode.RUN
-    own = args.config_dir or args.config_path or any(one.lstrip("+").startswith("hydra") for one in overrides)
-    if own and not args.multirun:  # what may say so; Hydra composes the config once more to find out
+    if not args.multirun and may_say_mode(args):
         mode = hydra.get_mode(config_name=name, overrides=overrides) or mode
     start = hydra.run if mode == RunMode.RUN else hydra.multirun
     start(config_name=name, task_function=task, overrides=[*overrides, f"hydra.mode={mode.name}"])
+
+
+def may_say_mode(args: argparse.Namespace) -> bool:
+    """Whether a config may say that it is of several runs, for which Hydra composes all of it once more to find out.
+
+    Of expkit's own configs only those in sweeps/ do.
+    """
+    of_a_user = args.config_dir or args.config_path
+    return bool(of_a_user) or any(one.lstrip("+").startswith(("hydra", "sweeps")) for one in args.overrides)
 
 
 def compose(*overrides: str, folders: Sequence[str] = ()) -> DictConfig:

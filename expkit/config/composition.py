@@ -197,7 +197,10 @@ def values_of(config: Any) -> Iterator[tuple[str, bool]]:
 
 def child(node: Any, key: Any) -> Any:
     """The mapping below a key, an empty one where there is another thing or none."""
-    found = node._get_node(key) if isinstance(node, DictConfig) else node.get(key) if isinstance(node, dict) else None
+    if isinstance(node, DictConfig):
+        found = node._get_node(key, validate_access=False)  # a struct would refuse to tell of a key that it lacks
+    else:
+        found = node.get(key) if isinstance(node, dict) else None
     return found if isinstance(found, DictConfig) and not (found._is_none() or found._is_missing()) else {}
 
 
